@@ -1,0 +1,37 @@
+#pragma once
+#include "autograd/var.h"
+
+// The differentiable functions. Shapes, conventions and errors are those of the op of the same name in tensor/ops.h.
+namespace poph {
+
+Var add(const Var& a, const Var& b);
+Var sub(const Var& a, const Var& b);
+Var mul(const Var& a, const Var& b);
+Var scale(const Var& x, double factor);
+Var sigmoid(const Var& x);
+Var tanh(const Var& x);
+Var relu(const Var& x);
+Var square(const Var& x);
+Var sum(const Var& x);                        // -> []
+Var mean(const Var& x);                       // -> []
+Var mean_axis(const Var& x, int axis);        // the axis becomes 1
+Var softmax(const Var& x);
+Var min_last(const Var& x);                   // the gradient goes to the first smallest
+Var layer_norm(const Var& x, const Var& weight, const Var& bias, double epsilon);
+
+Var reshape(const Var& x, Shape shape);
+Var concat_last(const Vars& parts);
+Var slice_last(const Var& x, int64_t first, int64_t count);
+Var flip(const Var& x, int axis);
+Var permute(const Var& x, const std::vector<int>& axes);
+Var dropout(const Var& x, double probability, RandomKey key);
+
+Var matmul(const Var& a, const Var& b);       // 2-D
+Var linear(const Var& x, const Var& weight, const Var& bias = {});
+Var unfold_notes(const Var& x, int64_t kernel, int64_t pad_below);
+Var note_features(const Tensor& roll, const Var& conv, const Tensor& beat, int64_t lowest_note, bool descending);
+Var lstm(const Var& x, const Var& weight_ih, const Var& weight_hh, const Var& bias, SequenceAxis axis);
+Var attention(const Var& q, const Var& k, const Var& v, const AttentionSettings& settings);
+Var bce_with_logits(const Var& logit, const Tensor& target);
+
+}  // namespace poph

@@ -1,0 +1,24 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "data/roll.h"
+
+namespace poph {
+
+inline constexpr std::array<const char*, 3> split_names = {"train", "valid", "test"};
+inline constexpr Cell chord_velocity = 80;  // of every note, as a chord file says nothing of loudness
+
+struct ChordPiece {
+  int split = 0;  // into split_names
+  int64_t index = 0, dropped_notes = 0;
+  Roll roll;
+};
+
+// Reads a chord file (SPEC 9): {"train": [[[60, 64], [], ..], ..], "valid": .., "test": ..}, steps as they stand, silent ones
+// too. Anything else in it, a pitch outside 0..127 or a key given twice is an Error.
+std::vector<ChordPiece> parse_chords(std::span<const uint8_t> bytes, const RollSettings& settings);
+
+}  // namespace poph

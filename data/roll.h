@@ -1,0 +1,78 @@
+#pragma once
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "data/midi.h"
+
+// Piano rolls (SPEC 1): a piece as steps x notes of play, replay and volume, packed; MIDI to rolls and back.
+namespace poph {
+
+inline constexpr int64_t max_steps = int64_t{1} << 20;           // of a piece: 36 hours of sixteenths at 120 beats a minute
+inline constexpr int64_t max_sounding_steps = int64_t{1} << 28;  // of all notes of a file together, each counted on its own
+inline constexpr int64_t ticks_per_quarter_written = 480;
+
+struct RollSettings {
+  int64_t lowest_note = 36, notes = 48, steps_per_quarter = 4;
+  bool percussion = false, sustain = false;
+
+  bool operator==(const RollSettings&) const = default;
+};
+void check(const RollSettings& settings);  // Error unless the notes lie in 0..127 and there are 1 to 480 steps per quarter
+
+// One cell: bit 7 is replay, the rest the velocity; 0 is silence. Volume is velocity / 127, play is velocity > 0.
+using Cell = uint8_t;
+inline constexpr Cell replay_bit = 0x80, velocity_bits = 0x7F;
+
+// A piece. Kept as one bit per cell (play), one byte per sounding cell and four bytes per step: about 13 bytes a step for
+// 48 notes. Steps are only ever appended; any step is found at once.
+class Roll {
+ public:
+  Roll() = default;
+  Roll(int64_t lowest_note, int64_t notes);
+
+  void append(std::span<const Cell> cells);  // one step, a cell per note; replay without velocity is an error
+  void reserve(int64_t steps, int64_t sounding_cells);
+  void shrink();  // gives back what appending took in advance
+
+  int64_t lowest_note() const { return lowest_note_; }
+  int64_t notes() const { return notes_; }
+  int64_t steps() const { return static_cast<int64_t>(first_.size()); }
+  int64_t bytes() const;  // of memory held
+  Cell cell(int64_t step, int64_t note) const;
+  void row(int64_t step, std::span<Cell> cells) const;  // a whole step; silence outside [0, steps)
+
+  int64_t sounding_cells() const { return static_cast<int64_t>(cells_.size()); }
+  int64_t replays() const;
+  double volume_sum() const;
+
+  // Writes steps [first_step, first_step + count) to out[step * step_stride + note * channels + channel]: channels 3 are play,
+  // replay, volume (velocity / 127 rounded once), 1 is play. Steps outside the piece are zeros; notes that pitch_shift
+  // semitones move out of range are dropped. T is float or double.
+  template <class T>
+  void unpack(int64_t first_step, int64_t count, int64_t channels, int64_t pitch_shift, T* out, int64_t step_stride) const;
+
+  bool operator==(const Roll&) const = default;
+
+ private:
+  template <class F>
+  void each_sounding(int64_t step, F visit) const;  // visit(note, cell), notes ascending
+
+  int64_t lowest_note_ = 0, notes_ = 0;
+  std::vector<uint8_t> play_;    // [steps][(notes + 7) / 8], note n at bit n % 8
+  std::vector<uint32_t> first_;  // [steps]: where a step's cells begin
+  std::vector<Cell> cells_;      // the sounding cells, step by step, notes ascending
+};
+
+struct DecodeReport {
+  int64_t dropped_notes = 0;  // note-ons out of range
+  int64_t tracks = 0;         // track chunks of the file
+  double seconds = 0;
+};
+
+Roll decode(const MidiFile& file, const RollSettings& settings, DecodeReport* report = nullptr);
+
+// A format-0 file at 480 ticks per quarter, which steps_per_quarter must divide.
+std::vector<uint8_t> encode(const Roll& roll, double beats_per_minute = 120, int64_t steps_per_quarter = 4);
+
+}  // namespace poph

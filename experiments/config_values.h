@@ -1,0 +1,49 @@
+#pragma once
+#include <algorithm>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "experiments/toml_tree.h"
+#include "tensor/error.h"
+
+// From files and command line to one value for each key that was set: what `extends` and overrides mean, and which keys exist.
+// Whether a value fits its key is for config.cpp to say.
+namespace poph {
+
+using Values = std::map<std::string, Value>;  // by full key: data.window
+
+inline constexpr std::string_view command_line = "command line";
+
+// The values of a file and of all the files it extends, the nearer one winning; paths are absolute.
+Values values_of_files(const std::string& file);
+
+// The values of a text that stands alone: `extends` is refused, paths stay as they are.
+Values values_of_text(std::string_view text, const std::string& origin);
+
+// Overrides KEY=VALUE, the last of a key winning; paths are made absolute from the working folder.
+void add_overrides(Values& values, const std::vector<std::string>& overrides);
+
+inline bool contains(const std::vector<std::string>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// "file:12: key: ..", or "command line: key=value: .." where the key stands there already.
+template <class... Parts>
+[[noreturn]] void reject(const Value& value, const std::string& key, const Parts&... parts) {
+  if (value.where.starts_with(joined(command_line, ": ", key, "="))) fail(value.where, ": ", parts...);
+  fail(value.where, ": ", key, ": ", parts...);
+}
+
+[[noreturn]] inline void reject_unknown(const Value& value, const std::string& prefix, const std::string& key,
+                                        const std::vector<std::string>& valid) {
+  fail(value.where, ": ", prefix, "unknown key \"", printable(key), "\": did you mean \"", nearest(key, valid), "\"?");
+}
+
+inline const Value& expect(Value::Type type, const char* wanted, const Value& value, const std::string& key) {
+  if (!value.is(type)) reject(value, key, "expected ", wanted, ", found ", value.described());
+  return value;
+}
+
+}  // namespace poph

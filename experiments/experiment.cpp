@@ -1,0 +1,294 @@
+#include "experiments/experiment.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "data/windows.h"
+#include "experiments/model_file.h"
+#include "experiments/music.h"
+#include "experiments/signals.h"
+#include "experiments/sources.h"
+#include "experiments/trainer.h"
+#include "nn/checkpoint.h"
+#include "poph_version.h"
+
+namespace poph {
+namespace {
+
+std::string utc_now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now()))); }
+
+// The other program, as it can be typed here.
+std::string poph_program() {
+  std::error_code error;
+  const std::filesystem::path beside = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "poph";
+  const std::filesystem::path relative = error ? "poph" : std::filesystem::relative(beside, error);
+  return error || relative.native().starts_with("..") ? beside.string() : relative.string();
+}
+
+struct Data {
+  Corpus corpus;
+  Windows train, valid;
+};
+
+std::vector<std::shared_ptr<const Roll>> rolls_of(const std::vector<Piece>& pieces) {
+  std::vector<std::shared_ptr<const Roll>> rolls;
+  for (const Piece& piece : pieces) rolls.push_back(piece.roll);
+  return rolls;
+}
+
+Data load_data(const Config& config, int threads, Progress& progress) {
+  Data data;
+  CorpusSettings settings = corpus_settings(config, threads);
+  settings.progress = [&](int64_t done, int64_t total) { progress.live(fmt::format("reading {}/{} files", done, total)); };
+  data.corpus = load_corpus(settings);
+  data.train = Windows(data.corpus.train, config.data.window, config.data.stride);
+  data.valid = Windows(data.corpus.valid, config.data.window, config.data.stride);
+  return data;
+}
+
+void say_data(const Data& data, const Config& config, Progress& progress) {
+  const Corpus& corpus = data.corpus;
+  std::string sources;
+  for (const std::string& source : config.data.source) sources += (sources.empty() ? "" : ", ") + source;
+  progress.line(fmt::format("data: {}: {} pieces to train on, {} held out{}, {} steps, {} notes dropped as out of range, {} of memory", sources,
+                            corpus.train.size(), corpus.valid.size(), config.data.no_split ? " (the same ones)" : "", corpus.steps,
+                            corpus.dropped_notes, human_bytes(static_cast<double>(corpus.bytes()))));
+  progress.line(fmt::format("      {} windows of {} steps to train on, {} to validate; {} of {} files skipped", data.train.count(), config.data.window,
+                            data.valid.count(), corpus.skipped.size(), corpus.files));
+  constexpr size_t shown = 10;
+  for (size_t i = 0; i < corpus.skipped.size() && i < shown; ++i)
+    progress.line(fmt::format("      skipped {}: {}", corpus.skipped[i].path, corpus.skipped[i].reason));
+  if (corpus.skipped.size() > shown) progress.line(fmt::format("      .. and {} more", corpus.skipped.size() - shown));
+}
+
+void say_model(Biaxial& model, const Config& config, Progress& progress) {
+  const auto count = [](auto& part) {
+    int64_t total = 0;
+    part.each_parameter([&](const std::string&, Var& parameter) { total += parameter.value().elements(); });
+    return total;
+  };
+  const auto shape = [&](int64_t width) {
+    return fmt::format("[{}, {}, {}, {}]", config.train.batch, config.data.window, config.data.notes, width);
+  };
+  const auto row = [&](const std::string& name, int64_t width, int64_t parameters) {
+    progress.line(fmt::format("  {:<28} {:<22} {:>9} parameters", name, shape(width), parameters));
+  };
+  constexpr const char* kinds[] = {"lstm_time", "lstm_notes", "attention_notes", "attention_time_notes"};
+  progress.line(fmt::format("model {}: {} parameters{}; shapes are [batch, steps, notes, features]", config.name, model.parameter_count(),
+                            model.autoregressive() ? "" : "; autoregressive = false: its loss sees the answer"));
+  row("note features", model.feature_width(), count(model.octave_conv));
+  for (size_t i = 0; i < model.blocks.size(); ++i) {
+    const BlockSettings& s = model.settings.blocks[i];
+    const std::string size = s.is_attention() ? fmt::format("{} x {}", s.heads, s.head_dim) : fmt::format("{} x {}", s.layers, s.units);
+    const bool fed = model.conditioned() && static_cast<int64_t>(i) == model.conditioning_point();
+    std::visit([&](auto& block) { row(fmt::format("{} {}{}", kinds[static_cast<int>(s.kind)], size, fed ? ", chosen" : ""), block.outputs(), count(block)); },
+               model.blocks[i]);
+  }
+  row("heads", config.model.channels, count(model.note_head) + (config.model.channels > 1 ? count(model.volume_head) : 0));
+}
+
+// Trains two batches on the side to see what a run will need.
+void dry_run(const Config& config, Biaxial& model, const Data& data, Device device, Progress& progress) {
+  Trainer trainer(config, model, data.train, data.valid);
+  const std::vector<int64_t> order = epoch_order(data.train.count(), config.seed, 0);
+  const auto batch = std::span(order).first(std::min<size_t>(order.size(), config.train.batch));
+  trainer.train_step(batch, 0);
+  synchronize(device);
+  const auto begun = std::chrono::steady_clock::now();
+  trainer.train_step(batch, 0);
+  synchronize(device);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  const double steps = static_cast<double>(config.train.epochs * trainer.batches_per_epoch());
+  const double validation = data.train.count() ? static_cast<double>(data.valid.count()) / static_cast<double>(data.train.count()) / 3 : 0;
+  progress.line(fmt::format("memory: {} at most in a step on {}", human_bytes(static_cast<double>(memory_use(device).peak)), device == Device::cpu ? "the CPU" : "the GPU"));
+  progress.line(fmt::format("time: {:.2f} s a step of {} windows, {} steps an epoch; {} for all {} epochs with validation, composing not counted",
+                            seconds, batch.size(), trainer.batches_per_epoch(), human_time(steps * seconds * (1 + validation)), config.train.epochs));
+}
+
+void describe_run(nlohmann::json& run, const RunOptions& options, const Config& config, Biaxial& model, const Data& data, Device device) {
+  char host[64] = {};
+  gethostname(host, sizeof host - 1);
+  if (!run.contains("started")) run["started"] = utc_now();
+  run["name"] = config.name;
+  run["status"] = "running";
+  run["version"] = POPH_VERSION;
+  run["revision"] = POPH_REVISION;
+  run["command_line"] = options.command_line;
+  run["overrides"] = options.overrides;
+  run["host"] = host;
+  run["pid"] = getpid();
+  run["seed"] = config.seed;
+  run["device"] = device_name(device);
+  run["threads"] = threads();
+  run["blas"] = blas_name();
+  run["sittings"] = run.value("sittings", 0) + 1;
+  run["data"] = {{"fingerprint", data.corpus.fingerprint}, {"files", data.corpus.files}, {"skipped", data.corpus.skipped.size()},
+                 {"pieces_train", data.corpus.train.size()}, {"pieces_valid", data.corpus.valid.size()}, {"steps", data.corpus.steps},
+                 {"windows_train", data.train.count()}, {"windows_valid", data.valid.count()}, {"dropped_notes", data.corpus.dropped_notes},
+                 {"bytes", data.corpus.bytes()}};
+  run["model"] = {{"parameters", model.parameter_count()}, {"autoregressive", model.autoregressive()}};
+}
+
+void save_run(nlohmann::json& run, const RunFolder& folder, const Trainer& trainer, const std::string& status) {
+  const TrainingState& state = trainer.state();
+  run["status"] = status;
+  run["updated"] = utc_now();
+  run["training_seconds"] = state.seconds;
+  run["epochs"] = state.epoch;
+  run["steps"] = state.step;
+  if (state.best_epoch >= 0) run["best"] = {{"epoch", state.best_epoch}, {"loss", state.best}};
+  folder.write_run(run);
+}
+
+// What the untrained weights "compose", as the zero point of the measures in run.json; nothing of it is kept as music.
+Tonality untrained_music(const Biaxial& model, const Config& config) {
+  ComposeSettings settings = compose_settings(config, config.seed);
+  settings.pieces = 2;
+  settings.steps = 4 * steps_per_bar;
+  std::vector<std::shared_ptr<const Roll>> rolls;
+  for (Roll& roll : compose(model, settings)) rolls.push_back(std::make_shared<Roll>(std::move(roll)));
+  return tonality(rolls);
+}
+
+// Composes with the best weights. False: interrupted.
+bool compose_samples(nlohmann::json& run, const RunFolder& folder, const Config& config, Device device, const Data& data, Progress& progress) {
+  const OpenedModel best = open_model(folder.path(), {}, Dtype::f32, device);
+  ComposeSettings settings = compose_settings(config, config.seed);
+  const auto prime = read_prime(config);
+  settings.prime = prime.get();
+  const auto begun = std::chrono::steady_clock::now();
+  const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count(); };
+  const std::vector<Roll> rolls = compose(*best.model, settings, [&](int64_t done) {
+    progress.live(fmt::format("composing {} pieces: step {}/{}  {:.1f} steps/s", settings.pieces, done, settings.steps, static_cast<double>(done) / seconds()));
+    return !stop_requested();
+  });
+  if (stop_requested()) return false;
+  // Those of an earlier sitting stay until all of the new ones are on the disk.
+  const std::string samples_folder = folder.file("samples"), unfinished = samples_folder + ".unfinished";
+  std::filesystem::remove_all(unfinished);
+  write_pieces(rolls, unfinished, config);
+  std::filesystem::remove_all(samples_folder);
+  std::filesystem::rename(unfinished, samples_folder);
+  run["samples"] = piece_paths(rolls.size(), samples_folder);
+  progress.line(fmt::format("composed {} pieces of {} bars in {} ({:.1f} steps/s): {}/samples/", settings.pieces, config.generate.bars,
+                            human_time(seconds()), static_cast<double>(settings.steps) / seconds(), folder.path()));
+  std::vector<std::shared_ptr<const Roll>> samples;
+  for (const Roll& roll : rolls) samples.push_back(std::make_shared<Roll>(roll));
+  const Tonality corpus = tonality(rolls_of(data.corpus.train)), after = tonality(samples);
+  run["music"]["corpus"] = tonality_json(corpus);
+  run["music"]["after_training"] = tonality_json(after, &corpus);
+  progress.line("the corpus:       " + tonality_text(corpus));
+  if (run["music"].contains("before_training")) {
+    const auto& before = run["music"]["before_training"];
+    progress.line(fmt::format("before training:  {:.1f} % of {} notes in the best-fitting key, pitch-class distance {:.3f} from the corpus",
+                              100 * before["in_key"].get<double>(), before["notes"].get<int64_t>(), before["distance_from_corpus"].get<double>()));
+  }
+  progress.line("after training:   " + tonality_text(after, &corpus));
+  return true;
+}
+
+void refuse_changes(const RunFolder& folder, const Config& config, const std::string& fingerprint, const nlohmann::json& run) {
+  std::string changes;
+  for (const std::string& key : differing_keys(folder.config(), config, may_change_on_resume)) changes += "; " + key;
+  require(changes.empty(), folder.path(), " was begun with other settings", changes, "; use --restart to begin anew, or another name");
+  const std::string before = run.contains("data") ? run["data"].value("fingerprint", fingerprint) : fingerprint;
+  require(before == fingerprint, folder.path(), " was begun with other data (fingerprint ", before, ", now ", fingerprint, "); use --restart to begin anew");
+}
+
+std::string kept_after_divergence(const RunFolder& folder) {
+  const bool some = has_checkpoint(folder.checkpoint("best")) || has_checkpoint(folder.checkpoint("last"));
+  return (some ? "; the last good checkpoint is kept: " + poph_program() + " generate " + folder.path() + " composes with it"
+               : std::string("; there was no checkpoint to keep yet")) +
+         "; a smaller train.learning_rate or train.clip_norm = 1 may help, with --restart";
+}
+
+}  // namespace
+
+int run_experiment(const RunOptions& options) {
+  Config config = load_config(options.file, options.overrides, bundled_corpus());
+  const Device device = parse_device(options.device);
+  require(config.train.precision == "float32", "train.precision: \"", config.train.precision, "\" is not supported yet, only \"float32\"");
+  if (options.threads > 0) set_threads(options.threads);
+  if (options.smoke) {
+    config.name += "-smoke";
+    config.train.epochs = 1;
+    config.generate.pieces = config.generate.bars = 1;
+  }
+  if (!options.dry_run) watch_signals();  // it has nothing to save
+  Progress progress(options.quiet);
+  const std::string path = (std::filesystem::path(options.out) / config.name).string();
+
+  std::unique_ptr<RunFolder> folder;
+  if (!options.dry_run) {
+    std::error_code ignored;
+    if ((options.restart || options.smoke) && std::filesystem::exists(path, ignored)) {
+      { const RunFolder held(path); }
+      if (options.smoke) std::filesystem::remove_all(path);
+      else progress.line("the old run is now " + move_aside(path));
+    }
+    const RunFolder there(path, RunFolder::Use::look);
+    if (there.has_config() && there.run().value("status", "") == "finished" && differing_keys(there.config(), config).empty()) {
+      progress.line(fmt::format("{} is finished already; --restart begins anew, and this composes more: {} generate {}", path, poph_program(), path));
+      return 0;
+    }
+    folder = std::make_unique<RunFolder>(path);
+    progress.log_to(folder->file("log.txt"));
+  }
+  progress.line(fmt::format("PopH {} ({}) on {}, {} threads", POPH_VERSION, POPH_REVISION, device_name(device), threads()));
+
+  const Data data = load_data(config, options.threads, progress);
+  say_data(data, config, progress);
+  require(data.train.count() > 0, "there are no windows to train on");
+  Biaxial model(config.model, config.seed, Dtype::f32, device);
+  say_model(model, config, progress);
+  if (options.dry_run) {
+    dry_run(config, model, data, device, progress);
+    return 0;
+  }
+
+  nlohmann::json run = folder->run();
+  if (folder->has_config()) refuse_changes(*folder, config, data.corpus.fingerprint, run);
+  Trainer trainer(config, model, data.train, data.valid, options.smoke ? TrainLimits{3, 3 * config.train.batch} : TrainLimits{});
+  if (trainer.resume(*folder, progress))
+    progress.line(fmt::format("goes on with {} from epoch {}, step {}", path, trainer.state().epoch + 1, trainer.state().step));
+  else
+    folder->cut_metrics_after(-1, -1);
+  folder->write_config(config);
+  describe_run(run, options, config, model, data, device);
+  folder->write_run(run);
+  const auto interrupted = [&] {
+    save_run(run, *folder, trainer, "interrupted");
+    progress.line(fmt::format("stopped and saved at step {}. The same command goes on from here; {} generate {} composes with what is there.",
+                              trainer.state().step, poph_program(), path));
+    return exit_resumable;
+  };
+  try {
+    if (!run["music"].contains("before_training")) {
+      const Tonality corpus = tonality(rolls_of(data.corpus.train));
+      run["music"]["before_training"] = tonality_json(untrained_music(model, config), &corpus);
+    }
+    if (trainer.run(*folder, progress) == TrainEnd::interrupted) return interrupted();
+    if (!compose_samples(run, *folder, config, device, data, progress)) return interrupted();
+  } catch (const std::exception& error) {
+    std::string what = error.what();
+    const bool diverged = what.starts_with("training diverged");
+    if (diverged) what += kept_after_divergence(*folder);
+    try {
+      save_run(run, *folder, trainer, diverged ? "diverged" : "failed");
+      progress.log(what);
+    } catch (const std::exception&) {  // the disk may be what failed; the first error is the one to show
+    }
+    if (diverged) fail(what);
+    throw;
+  }
+  save_run(run, *folder, trainer, "finished");
+  progress.line(fmt::format("finished in {}: {}", human_time(trainer.state().seconds), path));
+  return 0;
+}
+
+}  // namespace poph

@@ -1,0 +1,36 @@
+#pragma once
+#include <chrono>
+#include <fstream>
+#include <string>
+
+namespace poph {
+
+// What a program says while it works: lines that stay, on the screen and in a log file, and one line that is redrawn. Where
+// standard output is no terminal the redrawn line becomes a plain one every ten seconds. That nobody can read it any more (the
+// `tee` behind a pipe went with the Ctrl-C) does not end the work.
+class Progress {
+ public:
+  explicit Progress(bool quiet = false);
+  ~Progress() { clear(); }
+
+  void log_to(const std::string& path);       // appends, from now on
+  void line(const std::string& text);         // stays
+  void log(const std::string& text);          // in the log file alone
+  void live(const std::string& text);         // is overwritten by the next
+  bool quiet() const { return quiet_; }
+
+ private:
+  void clear();
+
+  bool quiet_, terminal_, drawn_ = false;
+  std::ofstream log_;
+  std::chrono::steady_clock::time_point last_live_ = std::chrono::steady_clock::now();
+};
+
+// All of the text on standard output, or an Error: the disk is full, the reader has gone.
+void print_text(const std::string& text);
+
+std::string human_time(double seconds);       // "45 s", "3 min 20 s", "2 h 05 min"
+std::string human_bytes(double bytes);        // "512 kB", "1.2 GB"
+
+}  // namespace poph

@@ -1,0 +1,107 @@
+#include "experiments/run_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "experiments/model_file.h"
+#include "tensor/file.h"
+
+namespace poph {
+namespace fs = std::filesystem;
+
+void make_folder(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  require(!error, "cannot make the folder ", path, ": ", error.message());
+  if (access(path.c_str(), W_OK) != 0) fail("cannot write into the folder ", path, ": ", std::strerror(errno));
+}
+
+RunFolder::RunFolder(const std::string& path, Use use) : path_(path) {
+  if (use == Use::look) return;
+  std::error_code ignored;
+  require(!fs::exists(path, ignored) || fs::is_directory(path, ignored), path, " is in the way: expected a run folder");
+  require(!fs::exists(path, ignored) || fs::is_empty(path, ignored) || fs::exists(file("run.lock"), ignored) || fs::exists(file("config.toml"), ignored), path,
+          " holds something else than a run of PopH: choose another --out or name");
+  make_folder(path);
+  const std::string name = file("run.lock");
+  lock_ = open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  require(lock_ >= 0, "cannot write ", name, ": ", std::strerror(errno));
+  if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    char holder[128] = {};
+    if (pread(lock_, holder, sizeof holder - 1, 0) <= 0) std::strcpy(holder, "another process");
+    close(lock_);
+    fail(path, " is in use by ", holder, ": wait for it, or choose another --out or name");
+  }
+  char host[64] = {};
+  gethostname(host, sizeof host - 1);
+  const std::string holder = joined("process ", getpid(), " on ", host);
+  if (ftruncate(lock_, 0) != 0 || pwrite(lock_, holder.data(), holder.size(), 0) < 0) {
+    const std::string reason = std::strerror(errno);
+    close(lock_);
+    fail("cannot write ", name, ": ", reason);
+  }
+  make_folder(file("checkpoints"));
+  make_folder(file("samples"));
+}
+
+RunFolder::~RunFolder() {
+  if (lock_ >= 0) close(lock_);
+}
+
+bool RunFolder::has_config() const { return fs::exists(file("config.toml")); }
+Config RunFolder::config() const { return parse_config(read_file(file("config.toml")), file("config.toml"), {}, bundled_corpus()); }
+void RunFolder::write_config(const Config& config) const { write_file_durably(file("config.toml"), to_toml(config)); }
+
+nlohmann::json RunFolder::run() const {
+  if (!fs::exists(file("run.json"))) return nlohmann::json::object();
+  nlohmann::json run = nlohmann::json::parse(read_file(file("run.json")), nullptr, false);
+  require(run.is_object(), file("run.json"), ": not a JSON object as PopH writes it");
+  return run;
+}
+void RunFolder::write_run(const nlohmann::json& run) const {
+  using nlohmann::json;  // a command line may hold bytes that are no UTF-8
+  write_file_durably(file("run.json"), run.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+}
+
+void RunFolder::append_metrics(const nlohmann::json& line) const {
+  const std::string text = line.dump() + "\n", name = file("metrics.jsonl");
+  const int descriptor = open(name.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+  const ssize_t written = descriptor >= 0 ? write(descriptor, text.data(), text.size()) : -1;
+  const int error = written < 0 ? errno : ENOSPC;  // a disk that gets full takes a part first
+  if (descriptor >= 0) close(descriptor);
+  require(written == static_cast<ssize_t>(text.size()), "cannot write ", name, ": ", std::strerror(error));
+}
+
+void RunFolder::cut_metrics_after(int64_t step, int64_t epoch) const {
+  if (!fs::exists(file("metrics.jsonl"))) return;
+  const std::string text = read_file(file("metrics.jsonl"));
+  std::string kept;
+  for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
+    const std::string line = text.substr(begin, end - begin);
+    const nlohmann::json parsed = nlohmann::json::parse(line, nullptr, false);
+    const auto number = [&](const char* key) {
+      return parsed.is_object() && parsed.contains(key) && parsed[key].is_number_integer() ? parsed[key].get<int64_t>() : INT64_MAX;
+    };
+    if (number("step") <= step && number("epoch") <= epoch) kept += line + "\n";
+  }
+  if (kept != text) write_file_durably(file("metrics.jsonl"), kept);
+}
+
+std::string move_aside(const std::string& path) {
+  for (int number = 1;; ++number) {
+    const std::string aside = joined(path, ".", number);
+    if (fs::exists(aside)) continue;
+    std::error_code error;
+    fs::rename(path, aside, error);
+    require(!error, "cannot move ", path, " to ", aside, ": ", error.message());
+    return aside;
+  }
+}
+
+}  // namespace poph

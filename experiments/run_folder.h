@@ -1,0 +1,44 @@
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "experiments/config.h"
+
+namespace poph {
+
+// runs/<name>/: config.toml, run.json, metrics.jsonl, log.txt, checkpoints/, samples/. One process at a time holds it.
+class RunFolder {
+ public:
+  // Makes the folder, or opens it when it is one of ours. Error: another process holds it (which one), it holds something else,
+  // or it cannot be written. To `look` is to read what is there, without holding or changing anything.
+  enum class Use { hold, look };
+  explicit RunFolder(const std::string& path, Use use = Use::hold);
+  ~RunFolder();
+  RunFolder(const RunFolder&) = delete;
+  RunFolder& operator=(const RunFolder&) = delete;
+
+  const std::string& path() const { return path_; }
+  std::string file(const std::string& name) const { return path_ + "/" + name; }
+  std::string checkpoint(const std::string& name) const { return file("checkpoints/" + name); }  // a stem
+
+  bool has_config() const;
+  Config config() const;
+  void write_config(const Config& config) const;
+  nlohmann::json run() const;                       // run.json; an empty object when there is none
+  void write_run(const nlohmann::json& run) const;
+
+  void append_metrics(const nlohmann::json& line) const;
+  void cut_metrics_after(int64_t step, int64_t epoch) const;  // drops lines of later steps or epochs and a torn last line
+
+ private:
+  std::string path_;
+  int lock_ = -1;
+};
+
+// Error where the folder is not there and cannot be made, or takes no files.
+void make_folder(const std::string& path);
+
+// Renames PATH to PATH.1 (or .2, ..: the first that is free) and returns the new name.
+std::string move_aside(const std::string& path);
+
+}  // namespace poph

@@ -1,0 +1,253 @@
+#include "experiments/toml_tree.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <numeric>
+
+#include "tensor/error.h"
+
+// toml++ up to 3.4 asserts what a mistyped header breaks ("[" alone on a line aborts) before it reports that very mistake as an
+// error. So its assertions are off, which takes the header-only form whatever the package's flags say. 3.3 has no toml.hpp.
+#undef NDEBUG
+#undef TOML_SHARED_LIB
+#undef TOML_HEADER_ONLY
+#define TOML_HEADER_ONLY 1
+#define TOML_ASSERT(condition) static_assert(true)
+#if __has_include(<toml++/toml.hpp>)
+#include <toml++/toml.hpp>
+#else
+#include <toml++/toml.h>
+#endif
+
+namespace poph {
+
+namespace {
+
+constexpr size_t largest_file = 1 << 20;
+constexpr int most_dots = 32;
+
+// toml++ bounds the nesting of brackets but not of dotted keys: a.a.a. .. a hundred thousand deep overflows the stack when the
+// tables are destroyed. A key cannot leave its line, so counting the dots of a line (outside strings and comments) bounds both.
+void refuse_deep_keys(std::string_view text, const std::string& origin) {
+  int line = 1, dots = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '#') {
+      i = std::min(text.find('\n', i), text.size()) - 1;
+    } else if (c == '"' || c == '\'') {
+      const bool long_string = text.substr(i, 3) == std::string(3, c);
+      const std::string_view end = text.substr(i, long_string ? 3 : 1);
+      for (i += end.size(); i < text.size() && text.substr(i, end.size()) != end; ++i) {
+        if (text[i] == '\\' && c == '"') ++i;
+        if (i < text.size() && text[i] == '\n') {
+          ++line;
+          if (!long_string) break;
+        }
+      }
+      i += end.size() - 1;
+      // Up to two quotes before the closing three belong to the string: """a"""""
+      for (int extra = 0; long_string && extra < 2 && i + 1 < text.size() && text[i + 1] == c; ++extra) ++i;
+    } else if (c == '\n') {
+      ++line;
+      dots = 0;
+    } else if (c == '.') {
+      require(++dots <= most_dots, origin, ":", line, ": more than ", most_dots, " dots outside strings in one line");
+    }
+  }
+}
+
+std::string bare_or_quoted(std::string_view key) {
+  const auto is_bare = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-'; };
+  return !key.empty() && std::all_of(key.begin(), key.end(), is_bare) ? std::string(key) : quoted(key);
+}
+
+Value converted(const toml::node& node, const std::string& origin) {
+  Value value;
+  value.where = fmt::format("{}:{}", origin, node.source().begin.line);
+  if (const auto* table = node.as_table()) {
+    value.type = Value::Type::table;
+    struct Entry {
+      const toml::key* key;
+      const toml::node* node;
+    };
+    std::vector<Entry> entries;
+    for (const auto& [key, child] : *table) entries.push_back({&key, &child});
+    // toml++ sorts by name; the first mistake to report is the first one in the text.
+    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) {
+      const auto& x = a.key->source().begin;
+      const auto& y = b.key->source().begin;
+      return std::pair(x.line, x.column) < std::pair(y.line, y.column);
+    });
+    for (const Entry& entry : entries) {
+      value.keys.push_back(bare_or_quoted(entry.key->str()));
+      value.items.push_back(converted(*entry.node, origin));
+    }
+  } else if (const auto* array = node.as_array()) {
+    value.type = Value::Type::array;
+    for (const auto& child : *array) value.items.push_back(converted(child, origin));
+  } else if (const auto* boolean = node.as_boolean()) {
+    value.type = Value::Type::boolean;
+    value.boolean = boolean->get();
+  } else if (const auto* integer = node.as_integer()) {
+    value.type = Value::Type::integer;
+    value.integer = integer->get();
+  } else if (const auto* real = node.as_floating_point()) {
+    value.type = Value::Type::real;
+    value.real = real->get();
+  } else if (const auto* text = node.as_string()) {
+    value.type = Value::Type::text;
+    value.text = text->get();
+  } else {
+    value.type = Value::Type::date;
+  }
+  return value;
+}
+
+void set_where(Value& value, const std::string& where) {
+  value.where = where;
+  for (Value& item : value.items) set_where(item, where);
+}
+
+// Edits (insert, delete, replace, swap two neighbours) between a and b.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> before_last(b.size() + 1), last(b.size() + 1), now(b.size() + 1);
+  std::iota(last.begin(), last.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    now[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      now[j] = std::min({last[j] + 1, now[j - 1] + 1, last[j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) now[j] = std::min(now[j], before_last[j - 2] + 1);
+    }
+    std::swap(before_last, last);
+    std::swap(last, now);
+  }
+  return last[b.size()];
+}
+
+}  // namespace
+
+std::string Value::described() const {
+  switch (type) {
+    case Type::boolean:
+      return boolean ? "the boolean true" : "the boolean false";
+    case Type::integer:
+      return fmt::format("the integer {}", integer);
+    case Type::real:
+      return "the number " + real_digits(real);
+    case Type::text:
+      return fmt::format("the string \"{}\"", printable(text));
+    case Type::array:
+      return "an array";
+    case Type::table:
+      return "a table";
+    case Type::date:
+      return "a date or time";
+  }
+  return "";
+}
+
+Value read_toml(std::string_view text, const std::string& origin) {
+  refuse_deep_keys(text, origin);
+  try {
+    return converted(toml::parse(text, std::string_view(origin)), origin);
+  } catch (const toml::parse_error& error) {
+    const auto& at = error.source().begin;
+    fail(origin, ":", at.line, ":", at.column, ": ", printable(error.description()));
+  }
+}
+
+Value read_override(std::string_view text, const std::string& where) {
+  const auto parsed = [&](const std::string& toml_text) {
+    refuse_deep_keys(toml_text, where);
+    Value table = converted(toml::parse(std::string_view(toml_text), std::string_view()), "");
+    require(table.items.size() == 1, where, ": expected one value");
+    set_where(table.items[0], where);
+    return table.items[0];
+  };
+  try {
+    try {
+      return parsed(fmt::format("value = {}", text));
+    } catch (const toml::parse_error&) {
+      // What opens like a TOML string, array or table was meant as one: its syntax error is worth telling.
+      if (!text.empty() && std::strchr("\"'[{", text[0])) throw;
+      return parsed("value = " + quoted(text));
+    }
+  } catch (const toml::parse_error& error) {
+    fail(where, ": not valid TOML: ", printable(error.description()));
+  }
+}
+
+std::string read_experiment_text(const std::string& file) {
+  std::error_code ignored;
+  require(!std::filesystem::is_directory(file, ignored), file, ": is a folder, not an experiment file");
+  errno = 0;
+  std::ifstream stream(file, std::ios::binary);
+  require(stream.is_open(), file, ": ", errno == ENOENT ? "no such file" : std::strerror(errno));
+  std::string text(largest_file + 1, '\0');
+  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
+  require(!stream.bad(), file, ": cannot be read: ", std::strerror(errno));
+  text.resize(static_cast<size_t>(stream.gcount()));
+  require(text.size() <= largest_file, file, ": is above 1 MB, too long for an experiment file");
+  return text;
+}
+
+std::string quoted(std::string_view text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    const auto code = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      result += '\\';
+      result += c;
+    } else if (code < 32 || code == 127) {
+      result += fmt::format("\\u{:04X}", code);
+    } else {
+      result += c;
+    }
+  }
+  return result + '"';
+}
+
+std::string real_digits(double x) {
+  const std::string digits = fmt::format("{}", x);
+  return std::isfinite(x) && digits.find_first_of(".e") == std::string::npos ? digits + ".0" : digits;
+}
+
+std::string printable(std::string_view text, size_t longest) {
+  std::string result;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto code = static_cast<unsigned char>(text[i]);
+    const bool starts_character = (code & 0xC0) != 0x80;  // not in the middle of a UTF-8 sequence
+    if (i >= longest && starts_character) return result + "..";
+    if (text[i] == '\n') {
+      result += "\\n";
+    } else if (code < 32 || code == 127) {
+      result += fmt::format("\\x{:02x}", code);
+    } else {
+      result += text[i];
+    }
+  }
+  return result;
+}
+
+std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
+  word = word.substr(0, 100);
+  const auto last_part = [](std::string_view key) { return key.substr(key.rfind('.') + 1); };  // npos + 1 is 0
+  std::string best;
+  size_t fewest = SIZE_MAX;
+  for (const std::string& candidate : candidates) {
+    const size_t elsewhere = 1 + edit_distance(last_part(word), last_part(candidate));
+    const size_t edits = std::min(edit_distance(word, candidate), elsewhere);
+    if (edits < fewest) best = candidate;
+    fewest = std::min(edits, fewest);
+  }
+  return best;
+}
+
+}  // namespace poph

@@ -1,0 +1,246 @@
+#include "experiments/trainer.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numbers>
+#include <numeric>
+
+#include "experiments/model_file.h"
+#include "experiments/signals.h"
+#include "nn/checkpoint.h"
+
+namespace poph {
+namespace {
+
+constexpr double save_every_seconds = 300;
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// Every number of the state under its name, for writing and reading alike; not the time, or no two runs would be equal.
+template <class State, class F>
+void each_field(State& s, F f) {
+  f("epoch", s.epoch), f("batch", s.batch), f("step", s.step), f("train_windows", s.train_windows), f("best", s.best);
+  f("best_epoch", s.best_epoch), f("epochs_without_gain", s.epochs_without_gain), f("learning_rate_factor", s.learning_rate_factor);
+  f("play", s.train_sum.play), f("harmony", s.train_sum.harmony), f("total", s.train_sum.total);
+}
+
+template <class T>
+T parse_number(const TensorFile& file, const std::string& name) {
+  const auto found = file.metadata.find(name);
+  require(found != file.metadata.end(), "the training state lacks \"", name, "\": saved by another version?");
+  if constexpr (std::is_integral_v<T>) return std::stoll(found->second);
+  else return std::stod(found->second);
+}
+
+nlohmann::json metrics_line(const TrainingState& state, const char* split, const LossValues& losses) {
+  const auto number = [](double x) -> nlohmann::json {
+    if (std::isfinite(x)) return x;
+    return std::isnan(x) ? "nan" : x > 0 ? "inf" : "-inf";
+  };
+  nlohmann::json line{{"step", state.step}, {"epoch", state.epoch}, {"split", split}, {"time_s", std::round(state.seconds * 1000) / 1000},
+                      {"play", number(losses.play)}, {"harmony", number(losses.harmony)}, {"total", number(losses.total)}};
+  if (losses.replay) line["replay"] = number(*losses.replay);
+  if (losses.volume) line["volume"] = number(*losses.volume);
+  return line;
+}
+
+// Which part of the losses is not a number, in one word; empty when all are.
+std::string not_finite(const LossValues& losses) {
+  if (!std::isfinite(losses.play)) return "play";
+  if (!std::isfinite(losses.replay.value_or(0))) return "replay";
+  if (!std::isfinite(losses.volume.value_or(0))) return "volume";
+  if (!std::isfinite(losses.harmony)) return "harmony";
+  return std::isfinite(losses.total) ? "" : "total";
+}
+
+}  // namespace
+
+std::string loss_text(const LossValues& losses) {
+  std::string text = fmt::format("loss {:.4f} (play {:.4f}", losses.total, losses.play);
+  if (losses.replay) text += fmt::format(", replay {:.4f}, volume {:.4f}", *losses.replay, losses.volume.value_or(0));
+  return text + fmt::format(", harmony {:.4f})", losses.harmony);
+}
+
+Trainer::Trainer(const Config& config, Biaxial& model, const Windows& train, const Windows& valid, TrainLimits limits)
+    : config_(config), model_(model), train_(train), valid_(valid), limits_(limits),
+      loss_(config.loss, config.model, model.note_head.weight.value().dtype(), model.note_head.weight.value().device()) {
+  optimizer_.kind = config.train.optimizer;
+  const int64_t count = limits.validation_windows ? std::min(limits.validation_windows, valid.count()) : valid.count();
+  valid_which_.resize(count);
+  std::iota(valid_which_.begin(), valid_which_.end(), 0);
+}
+
+int64_t Trainer::batches_per_epoch() const {
+  const int64_t all = (train_.count() + config_.train.batch - 1) / config_.train.batch;
+  return limits_.batches ? std::min(limits_.batches, all) : all;
+}
+
+bool Trainer::complete() const {
+  return state_.epoch >= config_.train.epochs || (config_.train.patience > 0 && state_.epochs_without_gain >= config_.train.patience);
+}
+
+double Trainer::learning_rate() const {
+  const double base = config_.train.learning_rate;
+  if (config_.train.schedule == Schedule::plateau) return base * state_.learning_rate_factor;
+  if (config_.train.schedule == Schedule::constant) return base;
+  const double done = static_cast<double>(state_.step) / static_cast<double>(config_.train.epochs * batches_per_epoch());
+  return base * 0.5 * (1 + std::cos(std::numbers::pi * std::min(1.0, done)));
+}
+
+LossValues Trainer::train_step(std::span<const int64_t> which, int64_t epoch) {
+  std::vector<int64_t> shifts;
+  for (int64_t window : which) shifts.push_back(epoch_shift(window, config_.data.transpose, config_.seed, epoch));
+  const Batch data = train_.batch(which, config_.model.channels, Dtype::f32, shifts);
+  const Device device = model_.note_head.weight.value().device();
+  const Tensor target = data.target.to(device);
+  Pass pass{true, config_.seed, static_cast<uint32_t>(state_.step), 0};
+  const Losses losses = loss_(model_(data.input.to(device), target, data.beat.to(device), pass), target);
+  const LossValues values = LossValues::of(losses);
+  const std::string bad = not_finite(values);
+  require(bad.empty(), "training diverged: the ", bad, " loss of step ", state_.step + 1, " (epoch ", epoch + 1,
+          ") is not a finite number");
+  model_.each_parameter([](const std::string&, Var& parameter) { parameter.gradient() = Tensor(); });
+  backward(losses.total);
+  double gradient_scale = 1;
+  if (config_.train.clip_norm > 0) gradient_scale = std::min(1.0, config_.train.clip_norm / std::max(gradient_norm(model_), 1e-12));
+  optimizer_.step(model_, learning_rate(), gradient_scale);
+  ++state_.step;
+  return values;
+}
+
+void Trainer::save(const RunFolder& folder, const std::string& name) {
+  model_.each_parameter([&](const std::string& parameter, Var& value) {
+    require(count_nonfinite(value.value()) == 0, "training diverged: weights of ", parameter, " are not finite after step ", state_.step);
+  });
+  TensorFile state;
+  each_field(state_, [&](const char* field, auto value) { state.metadata[field] = fmt::format("{}", value); });
+  if (state_.train_sum.replay) state.metadata["replay"] = fmt::format("{}", *state_.train_sum.replay);
+  if (state_.train_sum.volume) state.metadata["volume"] = fmt::format("{}", *state_.train_sum.volume);
+  state.metadata["updates"] = fmt::format("{}", optimizer_.updates);
+  state.metadata["momentum_product"] = fmt::format("{}", optimizer_.momentum_product);
+  for (const auto& [parameter, moment] : optimizer_.moments) state.tensors["moment." + parameter] = moment;
+  for (const auto& [parameter, moment] : optimizer_.second_moments) state.tensors["second_moment." + parameter] = moment;
+  save_checkpoint(folder.checkpoint(name), weights_file(model_, config_), state);
+}
+
+bool Trainer::resume(const RunFolder& folder, Progress& progress) {
+  if (!has_checkpoint(folder.checkpoint("last"))) return false;
+  const Checkpoint last = load_checkpoint(folder.checkpoint("last"));
+  if (!last.note.empty()) progress.line(last.note);
+  assign_weights(last.weights, folder.checkpoint("last") + ".safetensors", model_.parameter_tensors());
+  each_field(state_, [&](const char* field, auto& value) { value = parse_number<std::decay_t<decltype(value)>>(last.state, field); });
+  if (last.state.metadata.contains("replay")) state_.train_sum.replay = parse_number<double>(last.state, "replay");
+  if (last.state.metadata.contains("volume")) state_.train_sum.volume = parse_number<double>(last.state, "volume");
+  optimizer_.updates = parse_number<int64_t>(last.state, "updates");
+  optimizer_.momentum_product = parse_number<double>(last.state, "momentum_product");
+  const Device device = model_.note_head.weight.value().device();
+  model_.each_parameter([&](const std::string& name, Var& parameter) {
+    for (auto [prefix, moments] : {std::pair{"moment.", &optimizer_.moments}, {"second_moment.", &optimizer_.second_moments}}) {
+      const auto found = last.state.tensors.find(prefix + name);
+      if (found == last.state.tensors.end()) continue;
+      require(found->second.shape() == parameter.shape(), folder.checkpoint("last"), ".state.safetensors: ", found->first, " is ",
+              found->second.shape(), ", expected ", parameter.shape());
+      (*moments)[name] = found->second.to(device);
+    }
+  });
+  state_.seconds = folder.run().value("training_seconds", 0.0);
+  folder.cut_metrics_after(state_.step, state_.epoch);
+  return true;
+}
+
+void Trainer::say_how_far(Progress& progress, const LossValues& losses, double windows_per_second) const {
+  const int64_t windows = train_.count();
+  const int64_t done = std::min(windows, state_.batch * config_.train.batch);
+  const double left = static_cast<double>((config_.train.epochs - state_.epoch) * windows - done) / windows_per_second;
+  progress.live(fmt::format("epoch {}/{}  window {}/{}  {}  {:.1f} windows/s  {} left", state_.epoch + 1, config_.train.epochs, done,
+                            windows, loss_text(losses), windows_per_second, human_time(left)));
+}
+
+// False: interrupted.
+bool Trainer::train_epoch(const RunFolder& folder, Progress& progress) {
+  const std::vector<int64_t> order = epoch_order(train_.count(), config_.seed, state_.epoch);
+  double last_time = now(), last_save = last_time, sitting = 0;
+  int64_t sitting_windows = 0;
+  while (state_.batch < batches_per_epoch()) {
+    const int64_t first = state_.batch * config_.train.batch, count = std::min(config_.train.batch, train_.count() - first);
+    const LossValues losses = train_step(std::span(order).subspan(first, count), state_.epoch);
+    state_.train_sum.add(losses, static_cast<double>(count));
+    state_.train_windows += count;
+    ++state_.batch;
+    const double time = now();
+    state_.seconds += time - last_time;
+    sitting += time - last_time;
+    sitting_windows += count;
+    last_time = time;
+    say_how_far(progress, losses, static_cast<double>(sitting_windows) / sitting);
+    const bool stop = stop_requested();
+    if (stop || time - last_save > save_every_seconds) {
+      save(folder, "last");
+      last_save = now();
+    }
+    if (stop) return false;
+  }
+  return true;
+}
+
+// Validates, logs, and keeps what is best. False: interrupted; the validation will be done again.
+bool Trainer::end_epoch(const RunFolder& folder, Progress& progress) {
+  const double begun = now();
+  LossValues train;
+  train.add(state_.train_sum, 1.0 / static_cast<double>(state_.train_windows));
+  std::optional<LossValues> valid;
+  if (!valid_which_.empty()) {
+    valid = window_loss(model_, loss_, valid_, valid_which_, config_.train.batch, false, stop_requested);
+    if (!valid) {
+      save(folder, "last");
+      return false;
+    }
+    require(not_finite(*valid).empty(), "training diverged: the ", not_finite(*valid), " loss of the validation after step ", state_.step,
+            " is not a finite number");
+  }
+  const double rate = learning_rate();
+  const double monitored = config_.train.monitor_train || !valid ? train.total : valid->total;
+  const bool better = state_.best_epoch < 0 || monitored < state_.best;
+  ++state_.epoch;
+  state_.batch = 0;
+  state_.train_sum = {};
+  state_.train_windows = 0;
+  state_.seconds += now() - begun;
+  if (better) {
+    state_.best = monitored;
+    state_.best_epoch = state_.epoch;
+    state_.epochs_without_gain = 0;
+  } else {
+    ++state_.epochs_without_gain;
+    // Half the rate each time half the patience passes without gain.
+    if (state_.epochs_without_gain % std::max<int64_t>(1, config_.train.patience / 2) == 0) state_.learning_rate_factor /= 2;
+  }
+  for (const auto& [split, losses] : {std::pair{"train", std::optional(train)}, {"valid", valid}}) {
+    if (!losses) continue;
+    nlohmann::json line = metrics_line(state_, split, *losses);
+    if (std::string_view(split) == "train") line["learning_rate"] = rate;
+    if (!model_.autoregressive()) line["autoregressive"] = false;
+    folder.append_metrics(line);
+  }
+  if (better) save(folder, "best");
+  save(folder, "last");
+  progress.line(fmt::format("epoch {}: train {}", state_.epoch, loss_text(train)) +
+                (valid ? fmt::format("; validation {}", loss_text(*valid)) : "") + (better ? ", the best so far" : "") +
+                fmt::format("; {}", human_time(state_.seconds)) + (model_.autoregressive() ? "" : " [autoregressive = false]"));
+  return true;
+}
+
+TrainEnd Trainer::run(const RunFolder& folder, Progress& progress) {
+  while (!complete()) {
+    if (!train_epoch(folder, progress) || !end_epoch(folder, progress)) return TrainEnd::interrupted;
+    if (stop_requested() && !complete()) return TrainEnd::interrupted;
+  }
+  if (state_.epoch < config_.train.epochs)
+    progress.line(fmt::format("stopped early: no gain in {} epochs; the best was epoch {}", state_.epochs_without_gain, state_.best_epoch));
+  return TrainEnd::finished;
+}
+
+}  // namespace poph

@@ -1,0 +1,36 @@
+#pragma once
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "autograd/functions.h"
+
+// A layer is a plain struct with operator() and each_parameter(f), the one list of its names: it counts, saves, loads and optimises.
+namespace poph {
+
+using ParameterFn = std::function<void(const std::string& name, Var& parameter)>;
+
+inline ParameterFn prefixed(const std::string& prefix, const ParameterFn& f) {
+  return [prefix, &f](const std::string& name, Var& parameter) { f(prefix + name, parameter); };
+}
+
+// One forward pass: whether dropout is on, and where its random numbers come from (SPEC 11). Calls are numbered as they happen.
+struct Pass {
+  bool training = false;
+  uint64_t seed = 0;
+  uint32_t step = 0;
+  uint32_t next_site = 0;
+
+  RandomKey next_key() { return {seed, next_site++, step, Stream::dropout}; }
+  Var dropout(const Var& x, double probability) {
+    const RandomKey key = next_key();
+    return training ? poph::dropout(x, probability, key) : x;
+  }
+  Tensor dropout(const Tensor& x, double probability) {
+    const RandomKey key = next_key();
+    return training ? poph::dropout(x, probability, key) : x;
+  }
+};
+
+}  // namespace poph

@@ -1,0 +1,231 @@
+#include "tensor/ops.h"
+#include "tensor/parallel.h"
+
+// softmax(scale Q K' + mask) V in tiles of queries, so that memory is linear in the lengths; the row's log-sum-exp is kept and
+// the probabilities recomputed in the backward pass (Dao et al. 2022, "FlashAttention", without its tiling of keys).
+namespace poph {
+namespace {
+
+constexpr int64_t workspace_elements = 4 << 20;  // of one matrix of scores
+
+struct Sizes {
+  int64_t groups, queries, keys, heads, width, features;  // width: of one head
+};
+
+Sizes check_sizes(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSettings& settings) {
+  require(q.shape().rank() == 3 && k.shape() == v.shape() && q.shape()[0] == k.shape()[0] && q.shape()[2] == k.shape()[2] &&
+              q.shape()[1] <= k.shape()[1] && settings.heads > 0 && q.shape()[2] % settings.heads == 0,
+          "attention: q ", q.shape(), ", k ", k.shape(), ", v ", v.shape(), ", ", settings.heads, " heads");
+  require(settings.visible_step >= 0, "attention: visible_step ", settings.visible_step, ", expected 0 or more");
+  require(settings.dropout >= 0 && settings.dropout < 1, "attention: dropout ", settings.dropout, ", expected [0, 1)");
+  return {q.shape()[0], q.shape()[1], k.shape()[1], settings.heads, q.shape()[2] / settings.heads, q.shape()[2]};
+}
+
+// Some groups and some queries of them: what one matrix of scores [heads, groups, queries, keys] holds.
+struct Tile {
+  int64_t first_group, groups, first_query, queries, keys;
+  int64_t stride() const { return queries * keys; }
+  int64_t head_stride() const { return groups * stride(); }
+};
+
+struct Visible {  // how many keys a query sees
+  int64_t offset, step, keys;
+  POPH_HD int64_t operator()(int64_t query) const {
+    if (step == 0) return keys;
+    const int64_t seen = ((offset + query) / step + 1) * step;
+    return seen < keys ? seen : keys;
+  }
+};
+
+// Calls f for every tile, in one fixed order.
+template <class F>
+void for_each_tile(const Sizes& s, const Visible& visible, F f) {
+  const int64_t per_group = s.heads * s.queries * s.keys;
+  const int64_t groups = std::max<int64_t>(1, workspace_elements / std::max<int64_t>(1, per_group));
+  const int64_t queries = per_group <= workspace_elements ? s.queries : std::max<int64_t>(1, workspace_elements / (s.heads * s.keys));
+  for (int64_t group = 0; group < s.groups; group += groups)
+    for (int64_t query = 0; query < s.queries; query += queries) {
+      const int64_t count = std::min(queries, s.queries - query);
+      f(Tile{group, std::min(groups, s.groups - group), query, count, visible(query + count - 1)});
+    }
+}
+
+struct Drop {
+  RandomKey key;
+  uint32_t threshold;
+  double kept;  // 0: no dropout
+  int64_t blocks_per_row;
+  // Multiplies weights[0, count) of a row by its mask.
+  template <class T>
+  POPH_HD void apply(int64_t row, T* weights, int64_t count) const {
+    if (kept == 0) return;
+    const int64_t whole = count / 4;
+    for (int64_t block = 0; block < whole; ++block) {
+      const Philox4 bits = key.block(row * blocks_per_row + block);
+      weights[block * 4] *= factor<T>(bits.word[0]);
+      weights[block * 4 + 1] *= factor<T>(bits.word[1]);
+      weights[block * 4 + 2] *= factor<T>(bits.word[2]);
+      weights[block * 4 + 3] *= factor<T>(bits.word[3]);
+    }
+    for (int64_t i = whole * 4; i < count; ++i) weights[i] *= factor<T>(key.bits(row * blocks_per_row * 4 + i));
+  }
+  template <class T>
+  POPH_HD T factor(uint32_t bits) const { return bits >= threshold ? T(kept) : T(0); }
+};
+
+struct Rows {  // which query a row of the tile's scores is
+  Sizes s;
+  Tile tile;
+  POPH_HD int64_t query(int64_t row) const { return tile.first_query + row % tile.queries; }
+  POPH_HD int64_t flat(int64_t row) const {  // in [G, heads, Lq]
+    const int64_t group = tile.first_group + row / tile.queries % tile.groups, head = row / tile.queries / tile.groups;
+    return (group * s.heads + head) * s.queries + query(row);
+  }
+};
+
+template <class T>
+struct SoftmaxRow {
+  T *scores, *log_sum_exp;
+  T scale;
+  Rows rows;
+  Visible visible;
+  Drop drop;
+  POPH_HD void operator()(int64_t row) const {
+    T* x = scores + row * rows.tile.keys;
+    const int64_t seen = visible(rows.query(row));
+    T largest = x[0] * scale, total = T(0);
+    for (int64_t i = 0; i < seen; ++i) {
+      x[i] *= scale;
+      largest = x[i] > largest ? x[i] : largest;
+    }
+    for (int64_t i = 0; i < seen; ++i) x[i] = std::exp(x[i] - largest);
+    for (int64_t i = 0; i < seen; ++i) total += x[i];
+    const T factor = T(1) / total;
+    for (int64_t i = 0; i < seen; ++i) x[i] *= factor;
+    for (int64_t i = seen; i < rows.tile.keys; ++i) x[i] = T(0);
+    log_sum_exp[rows.flat(row)] = largest + std::log(total);
+    drop.apply(rows.flat(row), x, seen);
+  }
+};
+
+// From raw scores and dP (gradient of the dropped-out probabilities) to the dropped-out probabilities and dS, both in place.
+template <class T>
+struct SoftmaxGradRow {
+  T *scores, *dscores;
+  const T* log_sum_exp;
+  T scale;
+  Rows rows;
+  Visible visible;
+  Drop drop;
+  POPH_HD void operator()(int64_t row) const {
+    T *p = scores + row * rows.tile.keys, *dp = dscores + row * rows.tile.keys;
+    const int64_t seen = visible(rows.query(row)), flat = rows.flat(row);
+    const T normaliser = log_sum_exp[flat];
+    T dot = T(0);
+    for (int64_t i = 0; i < seen; ++i) p[i] = std::exp(p[i] * scale - normaliser);
+    drop.apply(flat, dp, seen);
+    for (int64_t i = 0; i < seen; ++i) dot += p[i] * dp[i];
+    for (int64_t i = 0; i < seen; ++i) dp[i] = scale * p[i] * (dp[i] - dot);
+    drop.apply(flat, p, seen);
+    for (int64_t i = seen; i < rows.tile.keys; ++i) p[i] = dp[i] = T(0);
+  }
+};
+
+// One matrix product for every group and head of a tile. The three operands name rows of the [G, L, heads * width] tensors or
+// of the tile's scores.
+template <class T>
+struct Products {
+  Device device;
+  Sizes s;
+  Tile tile;
+
+  T* queries(const Tensor& x, int64_t head) const {
+    return x.data<T>() + (tile.first_group * s.queries + tile.first_query) * s.features + head * s.width;
+  }
+  T* keys(const Tensor& x, int64_t head) const { return x.data<T>() + tile.first_group * s.keys * s.features + head * s.width; }
+
+  // Many small groups keep every thread busy inside one product; a long sequence is one group, and its heads are shared out.
+  template <class F>
+  void for_each_head(F f) const {
+#pragma omp parallel for schedule(static) if (device == Device::cpu && tile.groups < 8 && tile.stride() > 4096)
+    for (int64_t head = 0; head < s.heads; ++head) f(head);
+  }
+
+  // scores = A B' over rows of queries and rows of keys
+  void scores(const Tensor& of_queries, const Tensor& of_keys, T* to) const {
+    for_each_head([&](int64_t head) {
+      gemm_batched<T>(device, {tile.groups, s.queries * s.features, s.keys * s.features, tile.stride()}, false, true, tile.queries, tile.keys,
+                      s.width, 1, queries(of_queries, head), s.features, keys(of_keys, head), s.features, 0,
+                      to + head * tile.head_stride(), tile.keys);
+    });
+  }
+  // rows of queries = weights * rows of keys
+  void gather(const T* weights, const Tensor& of_keys, const Tensor& to) const {
+    for_each_head([&](int64_t head) {
+      gemm_batched<T>(device, {tile.groups, tile.stride(), s.keys * s.features, s.queries * s.features}, false, false, tile.queries, s.width,
+                      tile.keys, 1, weights + head * tile.head_stride(), tile.keys, keys(of_keys, head), s.features, 0,
+                      queries(to, head), s.features);
+    });
+  }
+  // rows of keys += weights' * rows of queries
+  void scatter(const T* weights, const Tensor& of_queries, const Tensor& to) const {
+    for_each_head([&](int64_t head) {
+      gemm_batched<T>(device, {tile.groups, tile.stride(), s.queries * s.features, s.keys * s.features}, true, false, tile.keys, s.width,
+                      tile.queries, 1, weights + head * tile.head_stride(), tile.keys, queries(of_queries, head), s.features, 1,
+                      keys(to, head), s.features);
+    });
+  }
+};
+
+Drop make_drop(const AttentionSettings& settings, int64_t keys) {
+  return {settings.key, drop_threshold(settings.dropout), settings.dropout > 0 ? 1 / (1 - settings.dropout) : 0.0, (keys + 3) / 4};
+}
+
+}  // namespace
+
+AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSettings& settings) {
+  const Sizes s = check_sizes(q, k, v, settings);
+  const Visible visible{s.keys - s.queries, settings.visible_step, s.keys};
+  const Drop drop = make_drop(settings, s.keys);
+  AttentionResult result{Tensor(q.shape(), q.dtype(), q.device()), Tensor({s.groups, s.heads, s.queries}, q.dtype(), q.device())};
+  visit_dtype(q.dtype(), [&](auto type) {
+    using T = decltype(type);
+    for_each_tile(s, visible, [&](const Tile& tile) {
+      Tensor scores({s.heads, tile.groups, tile.queries, tile.keys}, q.dtype(), q.device());
+      const Products<T> products{q.device(), s, tile};
+      products.scores(q, k, scores.data<T>());
+      for_each_row(q.device(), s.heads * tile.groups * tile.queries, tile.keys,
+                   SoftmaxRow<T>{scores.data<T>(), result.log_sum_exp.data<T>(), T(settings.scale), {s, tile}, visible, drop});
+      products.gather(scores.data<T>(), v, result.y);
+    });
+  });
+  return result;
+}
+
+AttentionGradients attention_grad(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionResult& forward,
+                                  const AttentionSettings& settings, const Tensor& dy) {
+  const Sizes s = check_sizes(q, k, v, settings);
+  const Visible visible{s.keys - s.queries, settings.visible_step, s.keys};
+  const Drop drop = make_drop(settings, s.keys);
+  AttentionGradients g{Tensor(q.shape(), q.dtype(), q.device()), Tensor::zeros(k.shape(), k.dtype(), k.device()),
+                       Tensor::zeros(v.shape(), v.dtype(), v.device())};
+  visit_dtype(q.dtype(), [&](auto type) {
+    using T = decltype(type);
+    for_each_tile(s, visible, [&](const Tile& tile) {
+      const Shape shape{s.heads, tile.groups, tile.queries, tile.keys};
+      Tensor scores(shape, q.dtype(), q.device()), dscores(shape, q.dtype(), q.device());
+      const Products<T> products{q.device(), s, tile};
+      products.scores(q, k, scores.data<T>());
+      products.scores(dy, v, dscores.data<T>());
+      for_each_row(q.device(), shape.rows(), tile.keys,
+                   SoftmaxGradRow<T>{scores.data<T>(), dscores.data<T>(), forward.log_sum_exp.data<T>(), T(settings.scale), {s, tile},
+                                     visible, drop});
+      products.scatter(scores.data<T>(), dy, g.dv);
+      products.gather(dscores.data<T>(), k, g.dq);
+      products.scatter(dscores.data<T>(), q, g.dk);
+    });
+  });
+  return g;
+}
+
+}  // namespace poph

@@ -1,0 +1,201 @@
+#include "tensor/device.h"
+
+#include <omp.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <mutex>
+#include <ostream>
+#include <vector>
+
+namespace poph {
+namespace {
+
+constexpr size_t alignment = 64;
+
+// Size classes: four steps per power of two, so at most a quarter of a block is unused.
+size_t size_class(size_t bytes) {
+  size_t step = alignment;
+  while (step * 8 <= bytes) step *= 2;
+  return (bytes + step - 1) / step * step;
+}
+
+void* system_allocate(Device device, size_t bytes) {
+  if (device == Device::cpu) return std::aligned_alloc(alignment, bytes);
+#if POPH_CUDA
+  void* block = nullptr;
+  if (cudaMalloc(&block, bytes) == cudaSuccess) return block;
+  cudaGetLastError();
+#endif
+  return nullptr;
+}
+
+void system_free(Device device, void* block) {
+  if (device == Device::cpu) std::free(block);
+#if POPH_CUDA
+  else cudaFree(block);
+#endif
+}
+
+// All work runs on one stream, so a block may be handed out again before the kernels that used it have finished.
+struct Pool {
+  std::mutex mutex;
+  std::map<size_t, std::vector<void*>> free_blocks;
+  MemoryUse use;
+
+  void release(Device device) {
+    for (auto& [bytes, blocks] : free_blocks) {
+      for (void* block : blocks) system_free(device, block);
+      use.reserved -= bytes * blocks.size();
+    }
+    free_blocks.clear();
+  }
+};
+
+// Never destroyed: tensors with static lifetime may outlive any destructor order.
+Pool& pool(Device device) {
+  static Pool* pools = new Pool[2];
+  return pools[static_cast<int>(device)];
+}
+
+}  // namespace
+
+std::ostream& operator<<(std::ostream& out, Device device) { return out << (device == Device::cpu ? "cpu" : "cuda"); }
+
+std::shared_ptr<std::byte> allocate(Device device, size_t bytes) {
+  require(device == Device::cpu || cuda_available(), "allocate: no usable CUDA device");
+  const size_t size = size_class(std::max(bytes, alignment));
+  Pool& p = pool(device);
+  void* block = nullptr;
+  {
+    std::lock_guard lock(p.mutex);
+    auto& blocks = p.free_blocks[size];
+    if (!blocks.empty()) {
+      block = blocks.back();
+      blocks.pop_back();
+    } else {
+      block = system_allocate(device, size);
+      if (!block) {
+        p.release(device);
+        block = system_allocate(device, size);
+      }
+      require(block != nullptr, "out of memory on ", device, ": asked for ", bytes, " bytes with ", p.use.in_use, " in use");
+      p.use.reserved += size;
+      ++p.use.system_allocations;
+    }
+    p.use.in_use += size;
+    p.use.peak = std::max(p.use.peak, p.use.in_use);
+  }
+  return {static_cast<std::byte*>(block), [device, size](std::byte* block) {
+            Pool& p = pool(device);
+            std::lock_guard lock(p.mutex);
+            p.free_blocks[size].push_back(block);
+            p.use.in_use -= size;
+          }};
+}
+
+MemoryUse memory_use(Device device) {
+  std::lock_guard lock(pool(device).mutex);
+  return pool(device).use;
+}
+
+void reset_peak(Device device) {
+  std::lock_guard lock(pool(device).mutex);
+  pool(device).use.peak = pool(device).use.in_use;
+}
+
+void release_cached(Device device) {
+  synchronize(device);
+  std::lock_guard lock(pool(device).mutex);
+  pool(device).release(device);
+}
+
+void set_threads(int count) { omp_set_num_threads(count); }
+int threads() { return omp_get_max_threads(); }
+
+void copy_bytes(void* to, Device to_device, const void* from, Device from_device, size_t bytes) {
+  if (bytes == 0) return;
+  if (to_device == Device::cpu && from_device == Device::cpu) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
+#if POPH_CUDA
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream()));
+  if (to_device == Device::cpu || from_device == Device::cpu) check(cudaStreamSynchronize(stream()));
+#else
+  fail("copy: this build has no CUDA");
+#endif
+}
+
+void set_zero(void* data, Device device, size_t bytes) {
+  if (bytes == 0) return;
+  if (device == Device::cpu) {
+    std::memset(data, 0, bytes);
+    return;
+  }
+#if POPH_CUDA
+  check(cudaMemsetAsync(data, 0, bytes, stream()));
+#endif
+}
+
+void synchronize(Device device) {
+#if POPH_CUDA
+  if (device == Device::cuda && cuda_available()) check(cudaStreamSynchronize(stream()));
+#else
+  (void)device;
+#endif
+}
+
+bool cuda_available() {
+#if POPH_CUDA
+  static const bool available = [] {
+    int count = 0;
+    return cudaGetDeviceCount(&count) == cudaSuccess && count > 0;
+  }();
+  return available;
+#else
+  return false;
+#endif
+}
+
+std::string device_name(Device device) {
+#if POPH_CUDA
+  if (device == Device::cuda) {
+    cudaDeviceProp properties;
+    check(cudaGetDeviceProperties(&properties, 0));
+    return properties.name;
+  }
+#endif
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; device == Device::cpu && std::getline(info, line);)
+    if (line.starts_with("model name")) return "cpu (" + line.substr(line.find(':') + 2) + ")";
+  return joined(device);
+}
+
+#if POPH_CUDA
+void check(cudaError_t status) { require(status == cudaSuccess, "CUDA: ", cudaGetErrorString(status)); }
+void check(cublasStatus_t status) { require(status == CUBLAS_STATUS_SUCCESS, "cuBLAS: ", cublasGetStatusString(status)); }
+
+cudaStream_t stream() {
+  static const cudaStream_t the_stream = [] {
+    cudaStream_t made;
+    check(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking));
+    return made;
+  }();
+  return the_stream;
+}
+
+cublasHandle_t cublas() {
+  static const cublasHandle_t handle = [] {
+    cublasHandle_t made;
+    check(cublasCreate(&made));
+    check(cublasSetStream(made, stream()));
+    return made;
+  }();
+  return handle;
+}
+#endif
+
+}  // namespace poph

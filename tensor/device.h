@@ -1,0 +1,52 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <iosfwd>
+#include <memory>
+#include <string>
+
+#include "tensor/error.h"
+
+#if POPH_CUDA
+#include <cublas_v2.h>
+#include <cuda_runtime_api.h>
+#endif
+
+// The two places where numbers live, and the caching allocator that serves both.
+namespace poph {
+
+enum class Device : uint8_t { cpu, cuda };
+
+std::ostream& operator<<(std::ostream& out, Device device);
+
+bool cuda_available();                   // built with CUDA and a usable GPU is there
+std::string device_name(Device device);  // as users know it: "cpu (AMD EPYC ..)" or the GPU's product name
+
+// Uninitialised memory, 64-byte aligned. When the last owner lets go the block returns to a free list of its size class,
+// so a loop that repeats its sizes allocates nothing after its first round. Error when memory runs out.
+std::shared_ptr<std::byte> allocate(Device device, size_t bytes);
+
+struct MemoryUse {
+  size_t in_use = 0, peak = 0, reserved = 0;  // bytes: owned by tensors now, their maximum, held from the system
+  int64_t system_allocations = 0;             // how often the free lists had no block
+};
+MemoryUse memory_use(Device device);
+void reset_peak(Device device);
+void release_cached(Device device);  // gives the free lists back to the system
+
+void copy_bytes(void* to, Device to_device, const void* from, Device from_device, size_t bytes);
+void set_zero(void* data, Device device, size_t bytes);
+void synchronize(Device device);  // waits for the GPU; nothing to do on the CPU
+
+void set_threads(int count);  // OpenMP threads of the CPU kernels
+int threads();
+std::string blas_name();  // OpenBLAS's version and the kernels it picked
+
+#if POPH_CUDA
+void check(cudaError_t status);
+void check(cublasStatus_t status);
+cudaStream_t stream();  // the one stream all work runs on
+cublasHandle_t cublas();
+#endif
+
+}  // namespace poph

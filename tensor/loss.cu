@@ -1,0 +1,45 @@
+#include "tensor/ops.h"
+#include "tensor/parallel.h"
+
+namespace poph {
+namespace {
+
+template <class T>
+struct Bce {
+  const T *logit, *target;
+  T* y;
+  POPH_HD void operator()(int64_t i) const {
+    const T x = logit[i];
+    y[i] = (x > T(0) ? x : T(0)) - x * target[i] + std::log1p(std::exp(x > T(0) ? -x : x));
+  }
+};
+
+template <class T>
+struct BceGrad {
+  const T *logit, *target, *dy;
+  T* dx;
+  POPH_HD void operator()(int64_t i) const { dx[i] = (sigmoid_of(logit[i]) - target[i]) * dy[i]; }
+};
+
+}  // namespace
+
+Tensor bce_with_logits(const Tensor& logit, const Tensor& target) {
+  require(logit.shape() == target.shape(), "bce_with_logits: logits ", logit.shape(), " and targets ", target.shape());
+  Tensor y(logit.shape(), logit.dtype(), logit.device());
+  visit_dtype(logit.dtype(), [&](auto type) {
+    using T = decltype(type);
+    for_each_index(logit.device(), logit.elements(), Bce<T>{logit.data<T>(), target.data<T>(), y.data<T>()});
+  });
+  return y;
+}
+
+Tensor bce_with_logits_grad(const Tensor& logit, const Tensor& target, const Tensor& dy) {
+  Tensor dx(logit.shape(), logit.dtype(), logit.device());
+  visit_dtype(logit.dtype(), [&](auto type) {
+    using T = decltype(type);
+    for_each_index(logit.device(), logit.elements(), BceGrad<T>{logit.data<T>(), target.data<T>(), dy.data<T>(), dx.data<T>()});
+  });
+  return dx;
+}
+
+}  // namespace poph

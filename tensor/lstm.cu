@@ -1,0 +1,294 @@
+#include "tensor/ops.h"
+#include "tensor/parallel.h"
+
+// Hochreiter and Schmidhuber 1997 with forget gates (Gers 2000): i, f, o = sigmoid, g = tanh of x W_ih' + h W_hh' + b;
+// c = f c + i g; h = o tanh(c).
+namespace poph {
+namespace {
+
+// One axis of [T, B, N, F] as a sequence: element (step, row) is row `step * step_stride + row * row_stride` of the flat matrix.
+// Neither direction needs a permuted copy.
+struct Sequence {
+  int64_t steps, rows, step_stride, row_stride;
+  Sequence(const Shape& x, SequenceAxis axis) {
+    require(x.rank() == 4, "lstm: expected [T,B,N,F], found ", x);
+    const int64_t cells = x[0] * x[1] * x[2];
+    steps = axis == SequenceAxis::time ? x[0] : x[2];
+    rows = steps ? cells / steps : 0;
+    step_stride = axis == SequenceAxis::time ? rows : 1;
+    row_stride = axis == SequenceAxis::time ? 1 : steps;
+  }
+  POPH_HD int64_t at(int64_t step, int64_t row) const { return step * step_stride + row * row_stride; }
+};
+
+// How the CPU cuts the rows into blocks that one thread carries through all steps: of at most 96, for which BLAS is efficient and
+// a step's gates stay in the second-level cache; of equal size and an even number, so that two threads end together. The number
+// of threads plays no part: it must not change results.
+struct RowBlocks {
+  int64_t rows, count, size;
+  explicit RowBlocks(int64_t rows) : rows(rows), count((rows + 95) / 96) {
+    if (rows > 16 && count % 2 == 1) ++count;
+    size = count ? (rows + count - 1) / count : 0;
+  }
+  int64_t first(int64_t block) const { return std::min(rows, block * size); }
+  int64_t rows_of(int64_t block) const { return std::min(rows, (block + 1) * size) - first(block); }
+};
+
+template <class T>
+struct Cell {  // element i = (row - first_row) * units + unit of one step
+  T *gates, *c, *h;
+  const T *bias, *c_before;  // c_before: row r at r * before_stride
+  int64_t units, step, first_row, before_stride;
+  Sequence sequence;
+  POPH_HD void unit(int64_t row, int64_t j) const {
+    const int64_t cell = sequence.at(step, row);
+    T* gate = gates + cell * 4 * units;
+    const T in = sigmoid_of(gate[j] + bias[j]), forget = sigmoid_of(gate[units + j] + bias[units + j]);
+    const T candidate = tanh_of(gate[2 * units + j] + bias[2 * units + j]), out = sigmoid_of(gate[3 * units + j] + bias[3 * units + j]);
+    const T value = in * candidate + forget * c_before[row * before_stride + j];
+    gate[j] = in;
+    gate[units + j] = forget;
+    gate[2 * units + j] = candidate;
+    gate[3 * units + j] = out;
+    c[cell * units + j] = value;
+    h[cell * units + j] = out * tanh_of(value);
+  }
+  POPH_HD void operator()(int64_t i) const { unit(first_row + i / units, i % units); }
+};
+
+template <class T>
+struct CellGrad {  // turns the gates of one step into the gradients of their pre-activations, in place
+  T* gates;
+  const T *c, *c_before, *dh;
+  T *dh_next, *dc;  // [rows, units]: what step + 1 sends back; dc is read and written
+  int64_t units, step, first_row, before_stride;
+  Sequence sequence;
+  POPH_HD void unit(int64_t row, int64_t j) const {
+    const int64_t cell = sequence.at(step, row), state = (row - first_row) * units + j;
+    T* gate = gates + cell * 4 * units;
+    const T in = gate[j], forget = gate[units + j], candidate = gate[2 * units + j], out = gate[3 * units + j];
+    const T squashed = tanh_of(c[cell * units + j]), before = c_before[row * before_stride + j];
+    const T dh_total = dh[cell * units + j] + dh_next[state];
+    const T dc_total = dc[state] + dh_total * out * (T(1) - squashed * squashed);
+    gate[j] = dc_total * candidate * in * (T(1) - in);
+    gate[units + j] = dc_total * before * forget * (T(1) - forget);
+    gate[2 * units + j] = dc_total * in * (T(1) - candidate * candidate);
+    gate[3 * units + j] = dh_total * squashed * out * (T(1) - out);
+    dc[state] = dc_total * forget;
+  }
+  POPH_HD void operator()(int64_t i) const { unit(first_row + i / units, i % units); }
+};
+
+// The same formulas for one row at a time: the CPU's inner loop has no division in it.
+template <class T, class Formula>
+struct UnitsOfRow {
+  Formula formula;
+  int64_t row;
+  POPH_HD void operator()(int64_t j) const { formula.unit(row, j); }
+};
+
+template <class T, class Formula>
+void run_rows_of(const Formula& formula, int64_t first, int64_t count, int64_t units) {
+  for (int64_t row = first; row < first + count; ++row) run_loop(0, units, UnitsOfRow<T, Formula>{formula, row});
+}
+
+struct Sizes {
+  Sequence sequence;
+  int64_t inputs, units;
+};
+
+Sizes check_sizes(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
+                  const LstmState& initial) {
+  const Sizes sizes{Sequence(x.shape(), axis), x.shape().last(), weight_hh.shape()[-1]};
+  const Shape state{sizes.sequence.rows, sizes.units};
+  require(weight_ih.shape() == (Shape{4 * sizes.units, sizes.inputs}) && weight_hh.shape() == (Shape{4 * sizes.units, sizes.units}) &&
+              bias.shape() == (Shape{4 * sizes.units}),
+          "lstm: input ", x.shape(), ", weight_ih ", weight_ih.shape(), ", weight_hh ", weight_hh.shape(), ", bias ", bias.shape());
+  require(weight_ih.dtype() == x.dtype() && weight_hh.dtype() == x.dtype() && bias.dtype() == x.dtype() &&
+              (!initial.h.defined() || initial.h.dtype() == x.dtype()) && (!initial.c.defined() || initial.c.dtype() == x.dtype()),
+          "lstm: input ", x.dtype(), ", weights ", weight_ih.dtype(), " ", weight_hh.dtype(), " ", bias.dtype());
+  require(initial.h.defined() == initial.c.defined() && (!initial.h.defined() || (initial.h.shape() == state && initial.c.shape() == state)),
+          "lstm: initial state ", initial.h.shape(), " and ", initial.c.shape(), ", expected ", state);
+  return sizes;
+}
+
+LstmResult empty_result(const Tensor& x, int64_t units) {
+  const auto made = [&](int64_t width) { return Tensor(x.shape().with(-1, width), x.dtype(), x.device()); };
+  return {made(units), made(4 * units), made(units)};
+}
+
+// The state one step before: of the sequence itself, or the initial state, or no h and one row of zeros as every row's c.
+template <class T>
+struct Before {
+  const T *h = nullptr, *c = nullptr;
+  int64_t stride = 0;
+  Before(const LstmResult& result, const LstmState& initial, const Tensor& zeros, const Sequence& s, int64_t units, int64_t step)
+      : c(zeros.data<T>()) {
+    if (step > 0) {
+      const int64_t offset = s.at(step - 1, 0) * units;
+      h = result.h.data<T>() + offset;
+      c = result.c.data<T>() + offset;
+      stride = s.row_stride * units;
+    } else if (initial.h.defined()) {
+      h = initial.h.data<T>();
+      c = initial.c.data<T>();
+      stride = units;
+    }
+  }
+};
+
+// dW += sum over steps of dgates' inputs. Along time consecutive steps lie behind each other: one product does them all.
+template <class T>
+void add_weight_gradient(Device device, const Sequence& s, const T* dgates, int64_t gate_width, const T* inputs, int64_t width, int64_t lag,
+                         T* dweight) {
+  if (s.row_stride == 1 || lag == 0) {
+    const int64_t cells = (s.steps - lag) * s.rows;
+    gemm<T>(device, true, false, gate_width, width, cells, 1, dgates + lag * s.step_stride * gate_width, gate_width, inputs, width, 0,
+            dweight, width);
+    return;
+  }
+  set_zero(dweight, device, gate_width * width * sizeof(T));
+  for (int64_t step = lag; step < s.steps; ++step)
+    gemm<T>(device, true, false, gate_width, width, s.rows, 1, dgates + s.at(step, 0) * gate_width, s.row_stride * gate_width,
+            inputs + s.at(step - lag, 0) * width, s.row_stride * width, 1, dweight, width);
+}
+
+LstmGradients finish_gradients(const Tensor& x, const LstmResult& forward, const Sizes& sizes, Tensor dx) {
+  const auto& [s, inputs, units] = sizes;
+  LstmGradients g{dx, Tensor({4 * units, inputs}, x.dtype(), x.device()), Tensor({4 * units, units}, x.dtype(), x.device()), {}};
+  visit_dtype(x.dtype(), [&](auto type) {
+    using T = decltype(type);
+    add_weight_gradient<T>(x.device(), sizes.sequence, forward.gates.data<T>(), 4 * sizes.units, x.data<T>(), sizes.inputs, 0,
+                           g.dweight_ih.data<T>());
+    add_weight_gradient<T>(x.device(), sizes.sequence, forward.gates.data<T>(), 4 * sizes.units, forward.h.data<T>(), sizes.units, 1,
+                           g.dweight_hh.data<T>());
+  });
+  g.dbias = sum_to(forward.gates, {4 * units});
+  return g;
+}
+
+}  // namespace
+
+LstmResult lstm_stepwise(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
+                         const LstmState& initial) {
+  const Sizes sizes = check_sizes(x, weight_ih, weight_hh, bias, axis, initial);
+  const Sequence& s = sizes.sequence;
+  const int64_t units = sizes.units;
+  LstmResult result = empty_result(x, units);
+  const Tensor zeros = Tensor::zeros({units}, x.dtype(), x.device());
+  visit_dtype(x.dtype(), [&](auto type) {
+    using T = decltype(type);
+    T* gates = result.gates.data<T>();
+    gemm<T>(x.device(), false, true, s.steps * s.rows, 4 * units, sizes.inputs, 1, x.data<T>(), sizes.inputs, weight_ih.data<T>(),
+            sizes.inputs, 0, gates, 4 * units);
+    for (int64_t step = 0; step < s.steps; ++step) {
+      const Before<T> before(result, initial, zeros, s, units, step);
+      if (before.h)
+        gemm<T>(x.device(), false, true, s.rows, 4 * units, units, 1, before.h, before.stride, weight_hh.data<T>(), units, 1,
+                gates + s.at(step, 0) * 4 * units, s.row_stride * 4 * units);
+      for_each_index(x.device(), s.rows * units,
+                     Cell<T>{gates, result.c.data<T>(), result.h.data<T>(), bias.data<T>(), before.c, units, step, 0, before.stride, s});
+    }
+  });
+  return result;
+}
+
+LstmGradients lstm_grad_stepwise(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const LstmResult& forward,
+                                 SequenceAxis axis, const Tensor& dh) {
+  const Sizes sizes{Sequence(x.shape(), axis), x.shape().last(), weight_hh.shape()[-1]};
+  const Sequence& s = sizes.sequence;
+  const int64_t units = sizes.units;
+  const Tensor zeros = Tensor::zeros({units}, x.dtype(), x.device());
+  Tensor dx(x.shape(), x.dtype(), x.device()), dh_next = Tensor::zeros({s.rows, units}, x.dtype(), x.device()), dc = dh_next.clone();
+  visit_dtype(x.dtype(), [&](auto type) {
+    using T = decltype(type);
+    T* gates = forward.gates.data<T>();
+    for (int64_t step = s.steps - 1; step >= 0; --step) {
+      const Before<T> before(forward, {}, zeros, s, units, step);
+      for_each_index(x.device(), s.rows * units,
+                     CellGrad<T>{gates, forward.c.data<T>(), before.c, dh.data<T>(), dh_next.data<T>(), dc.data<T>(), units, step, 0,
+                                 before.stride, s});
+      gemm<T>(x.device(), false, false, s.rows, units, 4 * units, 1, gates + s.at(step, 0) * 4 * units, s.row_stride * 4 * units,
+              weight_hh.data<T>(), units, 0, dh_next.data<T>(), units);
+    }
+    gemm<T>(x.device(), false, false, s.steps * s.rows, sizes.inputs, 4 * units, 1, gates, 4 * units, weight_ih.data<T>(), sizes.inputs,
+            0, dx.data<T>(), sizes.inputs);
+  });
+  return finish_gradients(x, forward, sizes, dx);
+}
+
+LstmResult lstm(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
+                const LstmState& initial) {
+  if (x.device() != Device::cpu) return lstm_stepwise(x, weight_ih, weight_hh, bias, axis, initial);
+  const Sizes sizes = check_sizes(x, weight_ih, weight_hh, bias, axis, initial);
+  const Sequence& s = sizes.sequence;
+  const int64_t units = sizes.units, inputs = sizes.inputs;
+  const RowBlocks blocks(s.rows);
+  LstmResult result = empty_result(x, units);
+  const Tensor zeros = Tensor::zeros({units}, x.dtype(), x.device());
+  visit_dtype(x.dtype(), [&](auto type) {
+    using T = decltype(type);
+    // Rows are independent: a thread takes a block of them through all steps, with no barrier in between.
+#pragma omp parallel for schedule(dynamic) if (blocks.count > 1)
+    for (int64_t block = 0; block < blocks.count; ++block) {
+      const int64_t first = blocks.first(block), count = blocks.rows_of(block);
+      for (int64_t step = 0; step < s.steps; ++step) {
+        const Before<T> before(result, initial, zeros, s, units, step);
+        T* gates = result.gates.data<T>() + s.at(step, first) * 4 * units;
+        gemm_serial<T>(false, true, count, 4 * units, inputs, 1, x.data<T>() + s.at(step, first) * inputs, s.row_stride * inputs,
+                       weight_ih.data<T>(), inputs, 0, gates, s.row_stride * 4 * units);
+        if (before.h)
+          gemm_serial<T>(false, true, count, 4 * units, units, 1, before.h + first * before.stride, before.stride, weight_hh.data<T>(),
+                         units, 1, gates, s.row_stride * 4 * units);
+        const Cell<T> cell{result.gates.data<T>(), result.c.data<T>(), result.h.data<T>(), bias.data<T>(), before.c, units, step, 0,
+                           before.stride, s};
+        run_rows_of<T>(cell, first, count, units);
+      }
+    }
+  });
+  return result;
+}
+
+LstmGradients lstm_grad(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const LstmResult& forward, SequenceAxis axis,
+                        const Tensor& dh) {
+  if (x.device() != Device::cpu) return lstm_grad_stepwise(x, weight_ih, weight_hh, forward, axis, dh);
+  const Sizes sizes{Sequence(x.shape(), axis), x.shape().last(), weight_hh.shape()[-1]};
+  const Sequence& s = sizes.sequence;
+  const int64_t units = sizes.units, inputs = sizes.inputs;
+  const RowBlocks blocks(s.rows);
+  const Tensor zeros = Tensor::zeros({units}, x.dtype());
+  Tensor dx(x.shape(), x.dtype());
+  Tensor dh_all = Tensor::zeros({s.rows, units}, x.dtype()), dc_all = Tensor::zeros({s.rows, units}, x.dtype());
+  visit_dtype(x.dtype(), [&](auto type) {
+    using T = decltype(type);
+#pragma omp parallel for schedule(dynamic) if (blocks.count > 1)
+    for (int64_t block = 0; block < blocks.count; ++block) {
+      const int64_t first = blocks.first(block), count = blocks.rows_of(block);
+      T *dh_next = dh_all.data<T>() + first * units, *dc = dc_all.data<T>() + first * units;
+      for (int64_t step = s.steps - 1; step >= 0; --step) {
+        const Before<T> before(forward, {}, zeros, s, units, step);
+        const CellGrad<T> cell{forward.gates.data<T>(), forward.c.data<T>(), before.c, dh.data<T>(), dh_next, dc, units, step, first,
+                               before.stride, s};
+        run_rows_of<T>(cell, first, count, units);
+        const T* dgates = forward.gates.data<T>() + s.at(step, first) * 4 * units;
+        const int64_t stride = s.row_stride * 4 * units;
+        gemm_serial<T>(false, false, count, units, 4 * units, 1, dgates, stride, weight_hh.data<T>(), units, 0, dh_next, units);
+        gemm_serial<T>(false, false, count, inputs, 4 * units, 1, dgates, stride, weight_ih.data<T>(), inputs, 0,
+                       dx.data<T>() + s.at(step, first) * inputs, s.row_stride * inputs);
+      }
+    }
+  });
+  return finish_gradients(x, forward, sizes, dx);
+}
+
+LstmState last_state(const LstmResult& result, SequenceAxis axis) {
+  const Sequence s(result.h.shape(), axis);
+  const int64_t units = result.h.shape().last();
+  const auto last = [&](const Tensor& of) {
+    if (axis == SequenceAxis::time) return of.reshape({s.steps, s.rows, units}).slice(s.steps - 1, 1).reshape({s.rows, units});
+    return slice_last(of.reshape({s.rows, s.steps * units}), (s.steps - 1) * units, units);
+  };
+  return {last(result.h), last(result.c)};
+}
+
+}  // namespace poph

@@ -1,0 +1,146 @@
+#include <cblas.h>
+#include <omp.h>
+
+#include <mutex>
+
+#include "tensor/ops.h"
+
+namespace poph {
+namespace {
+
+// The CPU splits a product at multiples of these, whatever the number of threads, and never along k: an element's sum has one order.
+constexpr int64_t tile_rows = 256, tile_columns = 512;
+constexpr int64_t few_rows = 8;  // up to here a product is a few dot products for each column
+
+// Makes one BLAS call run on the calling thread alone. OpenBLAS comes in three builds under one name and the loader picks: with
+// its own threads or OpenMP's a large product would be split by their number, which changes bits; the sequential build shares
+// its work buffers between callers without a lock (measured: wrong sums), so it is let in one call at a time.
+class OneThread {
+ public:
+  OneThread() {
+    static const int build = [] {
+      const int found = openblas_get_parallel();
+      if (found == OPENBLAS_THREAD) openblas_set_num_threads(1);
+      return found;
+    }();
+    if (build == OPENBLAS_SEQUENTIAL) lock_ = std::unique_lock(mutex());
+    if (build == OPENBLAS_OPENMP && !omp_in_parallel()) {
+      threads_before_ = omp_get_max_threads();
+      omp_set_num_threads(1);
+    }
+  }
+  ~OneThread() {
+    if (threads_before_) omp_set_num_threads(threads_before_);
+  }
+
+ private:
+  static std::mutex& mutex() {
+    static std::mutex one;
+    return one;
+  }
+  std::unique_lock<std::mutex> lock_;
+  int threads_before_ = 0;
+};
+
+void cblas_call(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float* a, int64_t lda, const float* b,
+                int64_t ldb, float beta, float* c, int64_t ldc) {
+  const OneThread one_thread;
+  cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+void cblas_call(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double* a, int64_t lda, const double* b,
+                int64_t ldb, double beta, double* c, int64_t ldc) {
+  const OneThread one_thread;
+  cblas_dgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+#if POPH_CUDA
+// cuBLAS is column-major: the row-major C = A B is its C' = B' A'.
+template <class T>
+void cublas_call(Batched batch, bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b,
+                 int64_t ldb, T beta, T* c, int64_t ldc) {
+  const auto op_a = ta ? CUBLAS_OP_T : CUBLAS_OP_N, op_b = tb ? CUBLAS_OP_T : CUBLAS_OP_N;
+  if constexpr (sizeof(T) == 4)
+    check(cublasSgemmStridedBatched(cublas(), op_b, op_a, n, m, k, &alpha, b, ldb, batch.stride_b, a, lda, batch.stride_a, &beta, c, ldc,
+                                    batch.stride_c, batch.count));
+  else
+    check(cublasDgemmStridedBatched(cublas(), op_b, op_a, n, m, k, &alpha, b, ldb, batch.stride_b, a, lda, batch.stride_a, &beta, c, ldc,
+                                    batch.stride_c, batch.count));
+}
+#endif
+
+}  // namespace
+
+std::string blas_name() { return joined(openblas_get_config(), " ", openblas_get_corename()); }
+
+template <class T>
+void gemm_serial(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b, int64_t ldb, T beta,
+                 T* c, int64_t ldc) {
+  if (m == 0 || n == 0) return;
+  if (m <= few_rows && !ta && tb) return gemm_few_rows(m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  cblas_call(ta, tb, m, n, k, alpha, a, std::max<int64_t>(lda, 1), b, std::max<int64_t>(ldb, 1), beta, c, ldc);
+}
+
+template <class T>
+void gemm(Device device, bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b, int64_t ldb,
+          T beta, T* c, int64_t ldc) {
+  if (m == 0 || n == 0) return;
+#if POPH_CUDA
+  if (device == Device::cuda) return cublas_call<T>({1, 0, 0, 0}, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+#endif
+  (void)device;
+  const int64_t row_tiles = (m + tile_rows - 1) / tile_rows, column_tiles = (n + tile_columns - 1) / tile_columns;
+  const bool worth_it = row_tiles * column_tiles > 1 && 2.0 * m * n * k > 2e7;
+#pragma omp parallel for schedule(dynamic) if (worth_it && !omp_in_parallel())
+  for (int64_t tile = 0; tile < row_tiles * column_tiles; ++tile) {
+    const int64_t row = tile / column_tiles * tile_rows, column = tile % column_tiles * tile_columns;
+    gemm_serial(ta, tb, std::min(tile_rows, m - row), std::min(tile_columns, n - column), k, alpha, a + (ta ? row : row * lda), lda,
+                b + (tb ? column * ldb : column), ldb, beta, c + row * ldc + column, ldc);
+  }
+}
+
+template <class T>
+void gemm_batched(Device device, Batched batch, bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda,
+                  const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
+  if (batch.count == 0 || m == 0 || n == 0) return;
+#if POPH_CUDA
+  if (device == Device::cuda) return cublas_call<T>(batch, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+#endif
+  if (batch.count < 8) {  // few large products: each is split; many small ones: each is one thread's
+    for (int64_t i = 0; i < batch.count; ++i)
+      gemm(device, ta, tb, m, n, k, alpha, a + i * batch.stride_a, lda, b + i * batch.stride_b, ldb, beta, c + i * batch.stride_c, ldc);
+    return;
+  }
+#pragma omp parallel for schedule(static) if (!omp_in_parallel())
+  for (int64_t i = 0; i < batch.count; ++i)
+    gemm_serial(ta, tb, m, n, k, alpha, a + i * batch.stride_a, lda, b + i * batch.stride_b, ldb, beta, c + i * batch.stride_c, ldc);
+}
+
+#define POPH_INSTANTIATE(T)                                                                                                             \
+  template void gemm_serial<T>(bool, bool, int64_t, int64_t, int64_t, T, const T*, int64_t, const T*, int64_t, T, T*, int64_t);         \
+  template void gemm<T>(Device, bool, bool, int64_t, int64_t, int64_t, T, const T*, int64_t, const T*, int64_t, T, T*, int64_t);        \
+  template void gemm_batched<T>(Device, Batched, bool, bool, int64_t, int64_t, int64_t, T, const T*, int64_t, const T*, int64_t, T, T*, \
+                                int64_t);
+POPH_INSTANTIATE(float)
+POPH_INSTANTIATE(double)
+#undef POPH_INSTANTIATE
+
+Tensor matmul(const Tensor& a, const Tensor& b, bool ta, bool tb) {
+  require(a.shape().rank() == 2 && b.shape().rank() == 2, "matmul: expected matrices, found ", a.shape(), " and ", b.shape());
+  const int64_t m = a.shape()[ta ? 1 : 0], k = a.shape()[ta ? 0 : 1], n = b.shape()[tb ? 0 : 1];
+  require(k == b.shape()[tb ? 1 : 0], "matmul: inner sizes differ, ", a.shape(), ta ? "'" : "", " and ", b.shape(), tb ? "'" : "");
+  Tensor c({m, n}, a.dtype(), a.device());
+  const int64_t lda = a.shape()[1], ldb = b.shape()[1];
+  if (a.dtype() == Dtype::f32)
+    gemm<float>(a.device(), ta, tb, m, n, k, 1, a.data<float>(), lda, b.data<float>(), ldb, 0, c.data<float>(), n);
+  else
+    gemm<double>(a.device(), ta, tb, m, n, k, 1, a.data<double>(), lda, b.data<double>(), ldb, 0, c.data<double>(), n);
+  return c;
+}
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  require(weight.shape().rank() == 2 && x.shape().last() == weight.shape()[1], "linear: input ", x.shape(), ", weight ", weight.shape());
+  const Tensor y = matmul(x.reshape({x.shape().rows(), x.shape().last()}), weight, false, true);
+  return (bias.defined() ? add(y, bias) : y).reshape(x.shape().with(-1, weight.shape()[0]));
+}
+
+}  // namespace poph

@@ -1,0 +1,96 @@
+#include "tensor/ops.h"
+#include "tensor/parallel.h"
+
+namespace poph {
+namespace {
+
+// One Philox block serves four neighbours; `index` counts blocks.
+template <class T>
+struct Uniform {
+  RandomKey key;
+  T* y;
+  int64_t n;
+  T low, width;
+  POPH_HD void operator()(int64_t index) const {
+    const Philox4 bits = key.block(index);
+    for (int lane = 0; lane < 4; ++lane)
+      if (index * 4 + lane < n) y[index * 4 + lane] = low + width * T(uniform_from_bits(bits.word[lane]));
+  }
+};
+
+template <class T>
+struct Normal {  // Box and Muller (1958): two uniforms make two normals
+  RandomKey key;
+  T* y;
+  int64_t n;
+  POPH_HD void operator()(int64_t index) const {
+    const Philox4 bits = key.block(index);
+    for (int pair = 0; pair < 2; ++pair) {
+      const T radius = std::sqrt(T(-2) * std::log(T(1) - T(uniform_from_bits(bits.word[2 * pair]))));
+      const T angle = T(6.283185307179586) * T(uniform_from_bits(bits.word[2 * pair + 1]));
+      const int64_t i = index * 4 + 2 * pair;
+      if (i < n) y[i] = radius * std::cos(angle);
+      if (i + 1 < n) y[i + 1] = radius * std::sin(angle);
+    }
+  }
+};
+
+template <class T>
+struct Dropout {  // four whole neighbours and no branch, so that the compiler vectorises ten rounds of Philox
+  RandomKey key;
+  const T* x;
+  T* y;
+  uint32_t threshold;
+  T kept;
+  POPH_HD T keep(uint32_t bits, T value) const { return bits >= threshold ? kept * value : T(0); }
+  POPH_HD void operator()(int64_t index) const {
+    const Philox4 bits = key.block(index);
+    y[index * 4] = keep(bits.word[0], x[index * 4]);
+    y[index * 4 + 1] = keep(bits.word[1], x[index * 4 + 1]);
+    y[index * 4 + 2] = keep(bits.word[2], x[index * 4 + 2]);
+    y[index * 4 + 3] = keep(bits.word[3], x[index * 4 + 3]);
+  }
+};
+
+template <class T>
+struct DropoutTail {  // the last one to three elements
+  Dropout<T> of;
+  int64_t first;
+  POPH_HD void operator()(int64_t i) const {
+    const int64_t at = first + i;
+    of.y[at] = of.keep(of.key.bits(at), of.x[at]);
+  }
+};
+
+template <template <class> class Functor, class... Rest>
+Tensor generate(Shape shape, Dtype dtype, Device device, RandomKey key, Rest... rest) {
+  Tensor y(shape, dtype, device);
+  visit_dtype(dtype, [&](auto type) {
+    using T = decltype(type);
+    for_each_index(device, (y.elements() + 3) / 4, Functor<T>{key, y.data<T>(), y.elements(), T(rest)...});
+  });
+  return y;
+}
+
+}  // namespace
+
+Tensor random_uniform(Shape shape, double low, double high, RandomKey key, Dtype dtype, Device device) {
+  return generate<Uniform>(shape, dtype, device, key, low, high - low);
+}
+
+Tensor random_normal(Shape shape, RandomKey key, Dtype dtype, Device device) { return generate<Normal>(shape, dtype, device, key); }
+
+Tensor dropout(const Tensor& x, double probability, RandomKey key) {
+  require(probability >= 0 && probability < 1, "dropout: probability ", probability, ", expected [0, 1)");
+  if (probability == 0) return x;
+  Tensor y(x.shape(), x.dtype(), x.device());
+  visit_dtype(x.dtype(), [&](auto type) {
+    using T = decltype(type);
+    const Dropout<T> functor{key, x.data<T>(), y.data<T>(), drop_threshold(probability), T(1 / (1 - probability))};
+    for_each_index(x.device(), x.elements() / 4, functor);
+    for_each_index(x.device(), x.elements() % 4, DropoutTail<T>{functor, x.elements() / 4 * 4});
+  });
+  return y;
+}
+
+}  // namespace poph

@@ -1,0 +1,61 @@
+#pragma once
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define POPH_RANDOM_HD __host__ __device__ __forceinline__
+#else
+#define POPH_RANDOM_HD inline __attribute__((always_inline))
+#endif
+
+// Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): random numbers as a pure function of a
+// key and a counter, the same on every device.
+namespace poph {
+
+struct Philox4 {
+  uint32_t word[4];
+};
+
+struct PhiloxState {
+  uint32_t c0, c1, c2, c3, key0, key1;
+  POPH_RANDOM_HD void round() {
+    const uint64_t product0 = uint64_t{0xD2511F53u} * c0, product1 = uint64_t{0xCD9E8D57u} * c2;
+    c0 = static_cast<uint32_t>(product1 >> 32) ^ c1 ^ key0;
+    c1 = static_cast<uint32_t>(product1);
+    c2 = static_cast<uint32_t>(product0 >> 32) ^ c3 ^ key1;
+    c3 = static_cast<uint32_t>(product0);
+    key0 += 0x9E3779B9u;
+    key1 += 0xBB67AE85u;
+  }
+};
+
+POPH_RANDOM_HD Philox4 philox(uint32_t key0, uint32_t key1, Philox4 counter) {
+  PhiloxState s{counter.word[0], counter.word[1], counter.word[2], counter.word[3], key0, key1};
+  s.round(), s.round(), s.round(), s.round(), s.round();  // spelt out: a loop in here keeps GCC from vectorising the one around it
+  s.round(), s.round(), s.round(), s.round(), s.round();
+  return {{s.c0, s.c1, s.c2, s.c3}};
+}
+
+enum class Stream : uint32_t { initial_weights, dropout, sampling };
+
+// Where a random number belongs (SPEC 11). The generator's key is the seed, its counter (element / 4, site, step, stream);
+// the four words it gives serve elements 4k .. 4k+3. Elements beyond 2^34 spill into the upper bits of the stream word.
+struct RandomKey {
+  uint64_t seed = 0;
+  uint32_t site = 0;  // which call: layer, piece
+  uint32_t step = 0;  // training step, time step
+  Stream stream = Stream::dropout;
+
+  POPH_RANDOM_HD Philox4 block(uint64_t index) const {
+    return philox(static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32),
+                  {{static_cast<uint32_t>(index), site, step, static_cast<uint32_t>(stream) | static_cast<uint32_t>(index >> 32) << 8}});
+  }
+  POPH_RANDOM_HD uint32_t bits(uint64_t element) const { return block(element / 4).word[element % 4]; }
+};
+
+// 24 bits as a number in [0, 1), exact in float.
+POPH_RANDOM_HD float uniform_from_bits(uint32_t bits) { return static_cast<float>(bits >> 8) * (1.0f / 16777216.0f); }
+
+// Dropout keeps an element whose bits are at least this.
+inline uint32_t drop_threshold(double probability) { return static_cast<uint32_t>(probability * 4294967296.0); }
+
+}  // namespace poph

@@ -1,0 +1,60 @@
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "tensor/device.h"
+#include "tensor/shape.h"
+
+namespace poph {
+
+enum class Dtype : uint8_t { f32, f64, i32 };
+
+size_t bytes_of(Dtype dtype);
+std::ostream& operator<<(std::ostream& out, Dtype dtype);
+template <class T>
+  requires std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, int32_t>
+inline constexpr Dtype dtype_of = std::is_same_v<T, float> ? Dtype::f32 : std::is_same_v<T, double> ? Dtype::f64 : Dtype::i32;
+
+// A value: row-major, contiguous numbers on one device. Copying a Tensor shares its storage; reshape and slice are views.
+class Tensor {
+ public:
+  Tensor() = default;                                              // holds nothing: defined() is false
+  Tensor(Shape shape, Dtype dtype, Device device = Device::cpu);   // uninitialised
+  static Tensor zeros(Shape shape, Dtype dtype, Device device = Device::cpu);
+  static Tensor full(Shape shape, double value, Dtype dtype, Device device = Device::cpu);
+  static Tensor from(const std::vector<double>& values, Shape shape, Dtype dtype, Device device = Device::cpu);
+
+  bool defined() const { return storage_ != nullptr; }
+  const Shape& shape() const { return shape_; }
+  Dtype dtype() const { return dtype_; }
+  Device device() const { return device_; }
+  int64_t elements() const { return shape_.elements(); }
+  size_t bytes() const { return static_cast<size_t>(elements()) * bytes_of(dtype_); }
+
+  template <class T>
+  T* data() const {  // the caller says the type; a wrong one is an error
+    require(dtype_ == dtype_of<T>, "tensor: data of type ", dtype_, " read as ", dtype_of<T>);
+    return reinterpret_cast<T*>(raw());
+  }
+  void* raw() const { return storage_ ? storage_.get() + offset_bytes_ : nullptr; }
+
+  Tensor reshape(Shape shape) const;                        // same elements, a view
+  Tensor slice(int64_t first, int64_t count) const;         // [first, first+count) of axis 0, a view
+  Tensor to(Device device) const;                           // itself when it is there already
+  Tensor to(Dtype dtype) const;                             // converts f32 <-> f64; itself when it is that already
+  Tensor clone() const;
+  void copy_from(const Tensor& other);                      // same shape and dtype, any device
+  double item() const;                                      // the one element, read back to the host
+  std::vector<double> values() const;                       // every element, read back to the host
+
+ private:
+  Shape shape_;
+  Dtype dtype_ = Dtype::f32;
+  Device device_ = Device::cpu;
+  std::shared_ptr<std::byte> storage_;
+  size_t offset_bytes_ = 0;
+};
+
+using Tensors = std::vector<Tensor>;
+
+}  // namespace poph

@@ -1,0 +1,170 @@
+"""Signals, at any moment: a run that was interrupted and went on is, bit for bit, the run that was not."""
+import json
+import random
+import re
+import signal
+import time
+
+from support import POPH, RESUMABLE, RUN, Case, metrics, outcome, read_tensors, text
+
+# Half of the pieces held out: validation is a good part of the time. Composing is another.
+LONG = ("data.stride=2", "data.split=0.5", "data.transpose=1", "train.batch=3", "train.epochs=4", "train.patience=4", "generate.bars=12",
+        "generate.pieces=2", "train.schedule=plateau", "--threads", "1")
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Resume(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        begun = time.monotonic()
+        code, _, err = cls.call(RUN, "x.toml", "--out", "whole", "--quiet", *LONG)
+        assert code == 0, err
+        cls.seconds = time.monotonic() - begun
+        cls.whole = outcome(cls.folder / "whole/x")
+        cls.random = random.Random()  # other moments each time: none may matter
+
+    def sitting(self, out, delay, number, until="PopH "):
+        """Starts or goes on with a run, signals it `delay` seconds after it printed a line that begins with `until`; (exit code, its lines)."""
+        with self.start(RUN, "x.toml", "--out", out, *LONG) as process:
+            lines = []
+            for line in process.stdout:
+                lines.append(line.decode())
+                if lines[-1].startswith(until):
+                    break
+            time.sleep(delay)
+            process.send_signal(number)
+            rest, err = process.communicate(timeout=60)
+        self.assertEqual(err, b"")
+        return process.returncode, "".join(lines) + rest.decode()
+
+    def finish(self, out):
+        said = self.run_ok("x.toml", "--out", out, *LONG)
+        self.assert_same_outcome(outcome(self.folder / out / "x"), self.whole)
+        self.assertEqual(self.status(out + "/x"), "finished")
+        return said
+
+    def test_interrupted_again_and_again(self):
+        where = set()
+        for attempt in range(8):
+            out = "attempt %d" % attempt
+            for sitting in range(4):
+                code, said = self.sitting(out, self.random.uniform(0, self.seconds / 3), self.random.choice(SIGNALS))
+                if code == 0:  # too late
+                    break
+                self.assertEqual(code, RESUMABLE, said)
+                self.assertRegex(said, r"(?m)^stopped and saved at step \d+\. The same command goes on from here; \S*poph generate %s/x composes" % text(out))
+                if sitting:
+                    self.assertRegex(said, r"(?m)^goes on with %s/x from epoch \d+, step \d+$" % text(out))
+                self.assertEqual(self.status(out + "/x"), "interrupted")
+                where.add(self.where(out))
+            self.finish(out)
+            if attempt >= 1 and {"training", "validation"} <= where:
+                return
+        self.assertLessEqual({"training", "validation"}, where)
+
+    def where(self, out):
+        state = read_tensors(self.folder / out / "x/checkpoints/last.state.safetensors")[1]
+        windows = json.loads((self.folder / out / "x/run.json").read_text())["data"]["windows_train"]
+        if int(state["batch"]) == -(-windows // 3):
+            return "validation"
+        return "composing" if state["epoch"] == "4" else "training"
+
+    def test_interrupted_while_composing(self):
+        for attempt in range(8):  # composing takes a fraction of a second: the signal may come too late
+            out = "composing %d" % attempt
+            code, said = self.sitting(out, 0, signal.SIGTERM, until="epoch 4:")
+            if code == RESUMABLE:
+                break
+        self.assertEqual(code, RESUMABLE, said)
+        self.assertEqual(self.where(out), "composing")
+        self.assertEqual(list((self.folder / out / "x/samples").iterdir()), [])
+        self.assertIn("composed 2 pieces", self.finish(out))
+
+    def test_what_is_there_composes(self):
+        code, said = self.sitting("early", 0, signal.SIGINT, until="model ")
+        self.assertEqual(code, RESUMABLE, said)
+        command = re.search(r"poph generate (\S+) composes", said)[1]
+        self.assertEqual(len(self.poph_json("generate", command, "--bars", "1")["pieces"]), 2)
+
+    def test_killed_at_any_moment(self):
+        kills = 0  # of runs that had something to go on from
+        for attempt in range(12):
+            out = "killed %d" % attempt
+            for _ in range(4):
+                until = self.random.choice(("PopH ", "epoch "))  # before the first checkpoint and after it
+                code, said = self.sitting(out, self.random.uniform(0, self.seconds / 3), signal.SIGKILL, until)
+                if code == 0:  # too late
+                    break
+                self.assertEqual(code, -signal.SIGKILL, said)
+                kills += (self.folder / out / "x/checkpoints/last.safetensors").exists()
+            self.finish(out)
+            if attempt and kills >= 3:
+                return
+        self.fail("%d kills in all" % kills)
+
+    def test_killed_after_an_interruption_between_epochs(self):
+        # The state of the last step of epoch 1 is saved, its validation is logged, then the power fails: no line may come twice.
+        out, batch = "power", ["train.batch=1000"]  # each step is an epoch
+        words = ["x.toml", "--out", out, *LONG, *batch]
+        with self.start(RUN, *words) as process:
+            for line in process.stdout:
+                if line.startswith(b"model"):
+                    break
+            process.send_signal(signal.SIGINT)
+            process.communicate()
+        self.assertEqual(process.returncode, RESUMABLE)
+        state = read_tensors(self.folder / out / "x/checkpoints/last.state.safetensors")[1]
+        log = self.folder / out / "x/metrics.jsonl"
+        with open(log, "a") as lines:
+            lines.write(json.dumps({"epoch": int(state["epoch"]) + 1, "step": int(state["step"]), "split": "train", "time_s": 1}) + "\n{\"torn")
+        self.run_ok(*words)
+        self.run_ok("x.toml", "--out", "power kept", *LONG, *batch)
+        self.assertEqual(metrics(self.folder / out / "x"), metrics(self.folder / "power kept/x"))
+
+    def slow(self, *words):
+        """A run whose steps take long: one that has come to its first step."""
+        process = self.start(RUN, "x.toml", *words, "data.window=512", "data.stride=1", "train.batch=8", "data.lowest_note=36", "data.notes=48",
+                             "model.blocks=[{kind='attention_time_notes',heads=2,head_dim=16}]")
+        while b"heads" not in process.stdout.readline():
+            self.assertIsNone(process.poll())
+        time.sleep(0.5)
+        return process
+
+    def test_a_second_signal_leaves_at_once(self):
+        for first, second in ((signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT)):
+            with self.slow("--out", "twice", "--restart") as process:
+                process.send_signal(first)
+                time.sleep(0.2)
+                self.assertIsNone(process.poll(), "the step was over too soon for this test")
+                begun = time.monotonic()
+                process.send_signal(second)
+                process.communicate(timeout=60)
+                self.assertLess(time.monotonic() - begun, 2)
+            self.assertEqual(process.returncode, -second)
+
+    def test_a_dry_run_has_nothing_to_save(self):
+        with self.slow("--dry-run") as process:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        self.assertEqual(process.returncode, -signal.SIGINT)
+
+    def test_timeout_signals_twice(self):
+        # `timeout` signals the program and then its group, the program again: that is one request.
+        for _ in range(3):
+            code, out, err = self.call("timeout", "-s", "INT", str(self.seconds / 2), RUN, "x.toml", "--out", "timeout", "--restart", *LONG, "train.epochs=1000",
+                                       "train.patience=1000", start_new_session=True)
+            self.assertEqual(code, 124, out + err)
+            self.assertRegex(out, "stopped and saved at step")
+
+    def test_composing_can_be_stopped(self):
+        with self.start(POPH, "generate", "whole/x", "--bars", "4000", "--out", "long", "--json") as process:
+            while not (self.folder / "long").exists():
+                time.sleep(0.01)
+            time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, err), (RESUMABLE, b""))
+        steps = json.loads(out)["pieces"][0]["steps"]
+        self.assertTrue(0 < steps < 64000)
+        self.poph_json("inspect", "long/piece_1.mid")

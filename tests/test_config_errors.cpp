@@ -1,0 +1,236 @@
+#include "experiments/config.h"
+
+#include <boost/test/unit_test.hpp>
+#include <string>
+#include <vector>
+
+#include "experiments/toml_tree.h"
+#include "tests/config_files.h"
+
+namespace {
+
+using namespace poph;
+using namespace poph::test;
+
+// With the blocks that every experiment needs.
+std::string problem_with_block(const std::string& text, std::vector<std::string> overrides = {}) {
+  overrides.insert(overrides.begin(), "model.blocks=[{ kind = \"lstm_time\" }]");
+  return problem(text, overrides);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(config_errors)
+
+BOOST_AUTO_TEST_CASE(unknown_keys) {
+  BOOST_TEST(problem_with_block("seed = 1\n[train]\nbatch = 2\nepoch = 5") ==
+             "x.toml:4: unknown key \"train.epoch\": did you mean \"train.epochs\"?");
+  BOOST_TEST(problem_with_block("[trian]\nepochs = 5") == "x.toml:1: unknown key \"trian\": did you mean \"train\"?");
+  BOOST_TEST(problem_with_block("epochs = 5") == "x.toml:1: unknown key \"epochs\": did you mean \"train.epochs\"?");
+  BOOST_TEST(problem_with_block("\ntrain.window = 5") == "x.toml:2: unknown key \"train.window\": did you mean \"data.window\"?");
+  BOOST_TEST(problem_with_block("[harmony]\nweight = 1") == "x.toml:1: unknown key \"harmony\": did you mean \"loss.harmony\"?");
+  BOOST_TEST(problem_with_block("extend = \"a\"") == "x.toml:1: unknown key \"extend\": did you mean \"extends\"?");
+  BOOST_TEST(
+      problem_with_block("zz = 1\n[data]\naa = 1").starts_with("x.toml:1: "));  // the first in the text, not in the alphabet
+  BOOST_TEST(problem_with_block("\"data.window\" = 1").starts_with("x.toml:1: unknown key \"\"data.window\"\""));
+  BOOST_TEST(problem_with_block("\"a\\nb\" = 1").find('\n') == std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(nearest_words) {
+  BOOST_TEST(nearest("abcd", {"abxy", "bacd"}) == "bacd");                         // two swapped letters are one mistake
+  BOOST_TEST(nearest("data.note", {"loss.notes", "data.notes"}) == "data.notes");  // the right section counts
+  BOOST_TEST(nearest("", {"seed"}) == "seed");
+}
+
+BOOST_AUTO_TEST_CASE(wrong_types) {
+  BOOST_TEST(problem_with_block("[train]\nepochs = \"ten\"") ==
+             "x.toml:2: train.epochs: expected an integer, found the string \"ten\"");
+  BOOST_TEST(problem_with_block("[train]\nepochs = 5.0") == "x.toml:2: train.epochs: expected an integer, found the number 5.0");
+  BOOST_TEST(problem_with_block("train = 5") == "x.toml:1: train: expected a table, found the integer 5");
+  BOOST_TEST(problem_with_block("[[train]]\nepochs = 1") == "x.toml:1: train: expected a table, found an array");
+  BOOST_TEST(problem_with_block("[data.window]\nx = 1") == "x.toml:1: data.window: expected an integer, found a table");
+  BOOST_TEST(problem_with_block("name = 5") == "x.toml:1: name: expected a string, found the integer 5");
+  BOOST_TEST(problem_with_block("seed = 2020-01-01") == "x.toml:1: seed: expected an integer, found a date or time");
+  BOOST_TEST(problem_with_block("data.sustain = 1") == "x.toml:1: data.sustain: expected true or false, found the integer 1");
+  BOOST_TEST(problem_with_block("train.learning_rate = true") ==
+             "x.toml:1: train.learning_rate: expected a number, found the boolean true");
+  BOOST_TEST(problem_with_block("data.split = \"non\"") ==
+             "x.toml:1: data.split: expected a number or \"none\", found the string \"non\"");
+  BOOST_TEST(problem_with_block("data.source = [\n\"a\",\n1]") ==
+             "x.toml:3: data.source: expected a string or a list of strings, found the integer 1");
+  BOOST_TEST(problem("model.blocks = 3") == "x.toml:1: model.blocks: expected a list of blocks, found the integer 3");
+  BOOST_TEST(problem_with_block("data.channels = \"play\"") ==
+             "x.toml:1: data.channels: expected a list of strings, found the string \"play\"");
+}
+
+BOOST_AUTO_TEST_CASE(impossible_values) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"seed = -1", "seed: must be at least 0, is -1"},
+      {"train.batch = 0", "train.batch: must be at least 1, is 0"},
+      {"train.epochs = 0", "train.epochs: must be at least 1, is 0"},
+      {"train.patience = 0", "train.patience: must be at least 1, is 0"},
+      {"train.batch = 1000001", "train.batch: must be at most 1000000, is 1000001"},
+      {"train.learning_rate = 0", "train.learning_rate: must be above 0, is 0"},
+      {"train.learning_rate = nan", "train.learning_rate: must be a finite number, is nan"},
+      {"train.learning_rate = inf", "train.learning_rate: must be a finite number, is inf"},
+      {"train.clip_norm = -1.5", "train.clip_norm: must be at least 0, is -1.5"},
+      {"model.dropout = 1", "model.dropout: must be below 1, is 1"},
+      {"model.input_dropout = -0.1", "model.input_dropout: must be at least 0, is -0.1"},
+      {"model.octave_units = 0", "model.octave_units: must be at least 1, is 0"},
+      {"loss.harmony.weight = -0.1", "loss.harmony.weight: must be at least 0, is -0.1"},
+      {"loss.harmony.span = 0", "loss.harmony.span: must be at least 1, is 0"},
+      {"loss.harmony.span = 3", "loss.harmony.span = 3 does not divide data.window = 128"},
+      {"data.window = 0", "data.window: must be at least 1, is 0"},
+      {"data.stride = 0", "data.stride: must be at least 1, is 0"},
+      {"data.notes = 0", "data.notes: must be at least 1, is 0"},
+      {"data.notes = 129", "data.notes: must be at most 128, is 129"},
+      {"data.notes = 93", "data.lowest_note = 36 and data.notes = 93 go beyond the highest MIDI note, 127"},
+      {"data.lowest_note = 81", "data.lowest_note = 81 and data.notes = 48 go beyond the highest MIDI note, 127"},
+      {"data.lowest_note = -1", "data.lowest_note: must be at least 0, is -1"},
+      {"data.steps_per_quarter = 7", "data.steps_per_quarter = 7 does not divide 480, the ticks of a quarter note"},
+      {"data.steps_per_quarter = 25", "data.steps_per_quarter: must be at most 24, is 25"},
+      {"data.split = 1.0", "data.split: must be below 1, is 1"},
+      {"data.split = -0.5", "data.split: must be at least 0, is -0.5"},
+      {"data.transpose = -1", "data.transpose: must be at least 0, is -1"},
+      {"data.source = []", "data.source: must name at least one file or folder"},
+      {"data.source = \"\"", "data.source: an empty string is no path"},
+      {"data.channels = [\"volume\"]", R"(data.channels: must be ["play", "replay", "volume"] or ["play"])"},
+      {"generate.pieces = 0", "generate.pieces: must be at least 1, is 0"},
+      {"generate.bars = 0", "generate.bars: must be at least 1, is 0"},
+      {"generate.temperature = 0.0", "generate.temperature: must be above 0, is 0"},
+      {"generate.tempo = 9", "generate.tempo: must be at least 10, is 9"},
+      {"generate.tempo = 1001", "generate.tempo: must be at most 1000, is 1001"},
+      {"generate.context = -1", "generate.context: must be at least 0, is -1"},
+      {"model.styles = [1]", "model.styles: styles are not supported yet"},
+      {"name = \"\"", "name: \"\" cannot name a folder: it is empty"},
+      {"name = \"..\"", "name: \"..\" cannot name a folder: it starts with a dot, a dash or a space"},
+      {"name = \"a/b\"", "name: \"a/b\" cannot name a folder: it has a slash, a backslash or a control character"},
+      {"name = \"a\\nb\"", "name: \"a\\nb\" cannot name a folder: it has a slash, a backslash or a control character"},
+  };
+  for (const auto& [line, message] : cases) BOOST_TEST(problem_with_block("\n" + line) == "x.toml:2: " + message);
+  BOOST_TEST(problem_with_block("name = \"" + std::string(101, 'a') + "\"").ends_with("it is longer than 100 characters"));
+  BOOST_TEST(problem(one_block + "\n[[model.styles]]\nname = \"x\"").ends_with(": styles are not supported yet"));
+  BOOST_TEST(problem_with_block("\n[sweep]\nmethod = \"grid\"") == "x.toml:2: sweeps are not supported yet");
+  // Two keys at odds: the override is to blame, or else the nearer to the mistake.
+  BOOST_TEST(problem_with_block("loss.harmony.span = 4\ndata.window = 10") ==
+             "x.toml:1: loss.harmony.span = 4 does not divide data.window = 10");
+  BOOST_TEST(problem_with_block("loss.harmony.span = 4", {"data.window=10"}) ==
+             "command line: data.window=10: loss.harmony.span = 4 does not divide data.window = 10");
+}
+
+BOOST_AUTO_TEST_CASE(limits_themselves_are_possible) {
+  for (const char* line :
+       {"data.notes = 92", "data.lowest_note = 80", "data.split = 0", "model.dropout = 0", "model.dropout = 0.999",
+        "data.steps_per_quarter = 24", "data.steps_per_quarter = 1", "loss.harmony.span = 128", "generate.tempo = 10",
+        "generate.tempo = 1000", "seed = 0", "generate.temperature = 1e-3", "model.styles = []", "data.transpose = 0"})
+    BOOST_TEST(problem_with_block(line) == "no error", line);
+  BOOST_TEST(problem_with_block("data.lowest_note = 0\ndata.notes = 128") == "no error");
+}
+
+BOOST_AUTO_TEST_CASE(words_that_are_no_choice) {
+  BOOST_TEST(problem_with_block("\ntrain.optimizer = \"adm\"") ==
+             "x.toml:2: train.optimizer: \"adm\" is none of \"nadam\", \"adam\", \"adamw\", \"sgd\": did you mean \"adam\"?");
+  BOOST_TEST(problem_with_block("train.precision = \"fp32\"") ==
+             "x.toml:1: train.precision: \"fp32\" is none of \"float32\", \"tf32\", \"bf16\": did you mean \"tf32\"?");
+  BOOST_TEST(problem_with_block("model.note_order = \"ascend\"").ends_with("did you mean \"ascending\"?"));
+  BOOST_TEST(problem_with_block("loss.notes = 1") == "x.toml:1: loss.notes: expected a string, found the integer 1");
+}
+
+BOOST_AUTO_TEST_CASE(blocks_that_cannot_be) {
+  const auto blocks = [](const std::string& text) {
+    return problem("[model]\nblocks = [\n{ kind = \"lstm_time\" },\n" + text + "\n]");
+  };
+  BOOST_TEST(problem("model.blocks = []") == "x.toml:1: model.blocks: must list at least one block");
+  BOOST_TEST(blocks("{ kind = \"lstm\" }") ==
+             "x.toml:4: model.blocks[1].kind: \"lstm\" is none of \"lstm_time\", \"lstm_notes\", \"attention_notes\", "
+             "\"attention_time_notes\": did you mean \"lstm_time\"?");
+  BOOST_TEST(blocks("{ units = 3 }") == "x.toml:4: model.blocks[1]: has no kind");
+  BOOST_TEST(blocks("{ kind = 3 }") == "x.toml:4: model.blocks[1].kind: expected a string, found the integer 3");
+  BOOST_TEST(blocks("\"lstm_time\"") ==
+             "x.toml:4: model.blocks[1]: expected a table such as { kind = \"lstm_time\" }, found the string \"lstm_time\"");
+  BOOST_TEST(blocks("{ kind = \"attention_notes\", layers = 2 }") ==
+             "x.toml:4: model.blocks[1]: layers is no key of attention_notes, which has kind, heads, head_dim, residual, norm, "
+             "feed_forward, query_gate, scale, dropout, mask");
+  BOOST_TEST(blocks("{ kind = \"lstm_notes\", heads = 2 }") ==
+             "x.toml:4: model.blocks[1]: heads is no key of lstm_notes, which has kind, layers, units");
+  BOOST_TEST(blocks("{ kind = \"attention_notes\", head = 2 }") ==
+             "x.toml:4: model.blocks[1]: unknown key \"head\": did you mean \"heads\"?");
+  BOOST_TEST(blocks("{ kind = \"attention_notes\", heads = 0 }") == "x.toml:4: model.blocks[1].heads: must be at least 1, is 0");
+  BOOST_TEST(blocks("{ kind = \"attention_notes\", head_dim = 0 }") ==
+             "x.toml:4: model.blocks[1].head_dim: must be at least 1, is 0");
+  BOOST_TEST(blocks("{ kind = \"attention_notes\", dropout = 1 }") == "x.toml:4: model.blocks[1].dropout: must be below 1, is 1");
+  BOOST_TEST(blocks("{ kind = \"lstm_time\", layers = 0 }") == "x.toml:4: model.blocks[1].layers: must be at least 1, is 0");
+  BOOST_TEST(blocks("{ kind = \"lstm_time\", units = 0 }") == "x.toml:4: model.blocks[1].units: must be at least 1, is 0");
+  std::string many;
+  for (int i = 0; i < 1000; ++i) many += "{ kind = \"lstm_time\" },\n";
+  BOOST_TEST(blocks(many) == "x.toml:2: model.blocks: lists 1001 blocks, more than 1000");
+}
+
+BOOST_AUTO_TEST_CASE(missing_files_and_cycles) {
+  const Folder folder;
+  BOOST_TEST(file_problem(folder / "no.toml") == (folder / "no.toml") + ": no such file");
+  BOOST_TEST(file_problem(folder.path.string()) == folder.path.string() + ": is a folder, not an experiment file");
+  const std::string lost = folder.write("lost.toml", "seed = 1\nextends = \"no.toml\"");
+  BOOST_TEST(file_problem(lost) == lost + ":2: extends: " + (folder / "no.toml") + ": no such file");
+  const std::string a = folder.write("a.toml", "extends = \"b.toml\"");
+  const std::string b = folder.write("b.toml", "\nextends = \"sub/../c.toml\"");
+  const std::string c = folder.write("c.toml", "\n\nextends = \"a.toml\"");
+  BOOST_TEST(file_problem(a) == c + ":3: extends: a cycle: " + a + " -> " + b + " -> " + c + " -> " + a);
+  const std::string own = folder.write("own.toml", "extends = \"own.toml\"");
+  BOOST_TEST(file_problem(own) == own + ":1: extends: a cycle: " + own + " -> " + own);
+  const std::string wrong = folder.write("wrong.toml", "extends = [\"a.toml\"]");
+  BOOST_TEST(file_problem(wrong) == wrong + ":1: extends: expected a string, found an array");
+  const std::string empty = folder.write("empty.toml", "extends = \"\"");
+  BOOST_TEST(file_problem(empty) == empty + ":1: extends: names no file");
+  const std::string bare = folder.write("bare.toml", "seed = 1");
+  BOOST_TEST(file_problem(bare) == bare + ": model.blocks is not set: it lists what the model is made of");
+}
+
+BOOST_AUTO_TEST_CASE(text_that_is_not_toml) {
+  BOOST_TEST(problem("seed = 1\ntrain = {\n").starts_with("x.toml:2:"));
+  BOOST_TEST(problem("seed = \n").starts_with("x.toml:1:8: "));
+  BOOST_TEST(problem("seed = 1\nseed = 2").starts_with("x.toml:2:"));
+  BOOST_TEST(problem("name = \"\xff\"").starts_with("x.toml:1:"));
+  // These break an assertion inside toml++, which must not abort the program.
+  for (const char* header : {"[\n", "[[=", "[[[1]]]", "[[[]]"}) BOOST_TEST(problem(header).starts_with("x.toml:1:"), header);
+}
+
+// Each of these must end in one line, not in a crash or in minutes.
+BOOST_AUTO_TEST_CASE(hostile_text) {
+  const auto repeated = [](const std::string& part, int times) {
+    std::string text;
+    for (int i = 0; i < times; ++i) text += part;
+    return text;
+  };
+  const std::string dots = "x.toml:2: more than 32 dots outside strings in one line";
+  BOOST_TEST(problem("\na" + repeated(".a", 300000) + " = 1") == dots);
+  BOOST_TEST(problem("\n[a" + repeated(".a", 300000) + "]") == dots);
+  BOOST_TEST(problem("\nx = [\"\"\"a\"\"\"\"\", { a" + repeated(".a", 300000) + " = 1 }]") == dots);
+  BOOST_TEST(problem("\nx = [\"\"\"a\"\"\"\", { a" + repeated(".a", 300000) + " = 1 }]") == dots);
+  BOOST_TEST(problem("\nx = ['''a''', { \"\\\"\".a" + repeated(".a", 300000) + " = 1 }]") == dots);
+  BOOST_TEST(problem("x = \"\"\"\n\"\"\" # \" '\na" + repeated(".a", 300000) + " = 1") ==
+             "x.toml:3: more than 32 dots outside strings in one line");
+  BOOST_TEST(problem("x = " + repeated("[", 100000)).starts_with("x.toml:1:"));
+  BOOST_TEST(problem("x = " + repeated("{a=", 100000)).starts_with("x.toml:1:"));
+  BOOST_TEST(problem("x = " + repeated("[{a.a.a.a.a.a.a.a.a=\n", 100000)).starts_with("x.toml:"));
+  BOOST_TEST(problem(repeated("k", 500000) + " = 1").size() < 300u);
+  BOOST_TEST(problem_with_block("train.epochs = \"" + repeated("k\\n", 100000) + "\"").size() < 300u);
+  BOOST_TEST(problem("seed = '" + repeated(".", 100) + "'").find("dots") == std::string::npos);  // dots of a string are harmless
+  BOOST_TEST(problem("#" + repeated(".", 100) + "\n" + one_block) == "no error");
+  BOOST_TEST(problem("seed = [\n" + repeated("0.5,\n", 100) + "]").find("dots") ==
+             std::string::npos);  // nor are those of many lines
+  BOOST_TEST(problem("\"\\") != "no error");
+  BOOST_TEST(problem("\"\"\"") != "no error");
+
+  const Folder folder;
+  const std::string huge = folder.write("huge.toml", repeated("# 4567\n", 200000));
+  BOOST_TEST(file_problem(huge) == huge + ": is above 1 MB, too long for an experiment file");
+}
+
+BOOST_AUTO_TEST_CASE(a_file_whose_name_is_no_folder_name) {
+  const Folder folder;
+  const std::string file = folder.write("-x.toml", one_block);
+  BOOST_TEST(file_problem(file) == file + ": name: \"-x\" cannot name a folder: it starts with a dot, a dash or a space");
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,146 @@
+#include <boost/test/data/test_case.hpp>
+#include <boost/test/unit_test.hpp>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "experiments/config.h"
+#include "experiments/evaluator.h"
+#include "nn/checkpoint.h"
+#include "tests/support.h"
+
+// tests/golden: what an independent float64 implementation of SPEC.md gives for eight experiments on three pieces.
+namespace {
+
+using namespace poph;
+using namespace poph::test;
+using nlohmann::json;
+
+const std::string folder = POPH_SOURCE_ROOT "/tests/golden/";
+
+const std::vector<std::string> cases{"lstm_lstm",  "sa_lstm_lstm", "lstm_lstm_sa", "sa_lstm_lstm_sa",
+                                     "sa_lstm_sa", "leaky",        "sa2d",         "play_only"};
+
+json read_json(const std::string& name) { return json::parse(std::ifstream(folder + name)); }
+
+struct Scored {
+  int64_t windows = 0, sounding_cells = 0, replays = 0, steps = 0;
+  double volume_sum = 0;
+  bool autoregressive = false;
+  LossValues loss;
+  LogLikelihood likelihood;
+  std::map<std::string, Tensor> gradients;
+};
+
+Scored score(const std::string& name, Dtype dtype) {
+  const TensorFile file = read_safetensors(folder + name + ".safetensors");
+  const Config config = parse_config(file.metadata.at("config"), name);
+  Biaxial model(config.model, 1, dtype, Device::cpu);
+  assign_weights(file, name, model.parameter_tensors());
+  CorpusSettings settings;
+  settings.sources = {folder + read_json("map.json")[name].get<std::string>()};
+  settings.roll.lowest_note = config.data.lowest_note;
+  settings.roll.notes = config.data.notes;
+  settings.channels = config.data.channels;
+  settings.no_split = true;
+  const Corpus corpus = load_corpus(settings);
+  const Windows windows(corpus.train, config.data.window, config.data.stride);
+  std::vector<int64_t> which;
+  for (int64_t i = 0; i < read_json(name + ".json")["windows_scored"].get<int64_t>(); ++i) which.push_back(i);
+
+  const Roll& roll = *corpus.train[0].roll;
+  Scored scored{windows.count(),
+                roll.sounding_cells(),
+                roll.replays(),
+                roll.steps(),
+                roll.volume_sum(),
+                model.autoregressive(),
+                {},
+                {},
+                {}};
+  const LossFunction loss(config.loss, config.model, dtype, Device::cpu);
+  scored.loss = *window_loss(model, loss, windows, which, static_cast<int64_t>(which.size()), true);
+  model.each_parameter([&](const std::string& parameter, Var& var) { scored.gradients[parameter] = var.gradient(); });
+  if (scored.autoregressive) scored.likelihood = log_likelihood(model, corpus.train, config.data.steps_per_quarter);
+  return scored;
+}
+
+double off(double found, double expected) { return std::abs(found - expected) / std::abs(expected); }
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(golden)
+
+BOOST_DATA_TEST_CASE(agrees, boost::unit_test::data::make(cases), name) {
+  const json expected = read_json(name + ".json"), loss = expected["loss"];
+  const TensorFile gradients = read_safetensors(folder + name + ".gradients.safetensors");
+  for (Dtype dtype : {Dtype::f64, Dtype::f32}) {
+    const double limit = dtype == Dtype::f64 ? 1e-12 : 1e-5, gradient_limit = dtype == Dtype::f64 ? 1e-11 : 1e-4;
+    const Scored found = [&] {
+      const Threads threads(1);
+      return score(name, dtype);
+    }();
+    BOOST_TEST_CONTEXT(dtype) {
+      BOOST_TEST(found.steps == expected["steps"].get<int64_t>());
+      BOOST_TEST(found.sounding_cells == expected["sounding_cells"].get<int64_t>());
+      BOOST_TEST(found.windows == expected["windows"].get<int64_t>());
+      BOOST_TEST(found.autoregressive == expected["autoregressive"].get<bool>());
+      BOOST_TEST(off(found.loss.play, loss["play"]) < limit);
+      BOOST_TEST(off(found.loss.harmony, loss["harmony"]) < limit);
+      BOOST_TEST(off(found.loss.total, loss["total"]) < limit);
+      BOOST_TEST(found.loss.replay.has_value() == loss.contains("replay"));
+      if (found.loss.replay) {
+        BOOST_TEST(found.replays == expected["replays"].get<int64_t>());
+        BOOST_TEST(off(found.volume_sum, expected["volume_sum"]) < 1e-12);
+        BOOST_TEST(off(*found.loss.replay, loss["replay"]) < limit);
+        BOOST_TEST(off(found.loss.volume.value(), loss["volume"]) < limit);
+      }
+      if (found.autoregressive) {
+        BOOST_TEST(off(found.likelihood.nats_per_step, expected["log_likelihood"]["nats_per_step"]) < limit);
+        BOOST_TEST(found.likelihood.steps == expected["log_likelihood"]["steps"].get<int64_t>());
+      }
+      BOOST_TEST(found.gradients.size() == gradients.tensors.size());
+      for (const auto& [parameter, gradient] : gradients.tensors)
+        BOOST_TEST(relative_difference(found.gradients.at(parameter), gradient) < gradient_limit, parameter);
+    }
+
+    const Threads threads(2);
+    const Scored again = score(name, dtype);
+    BOOST_TEST(again.loss.total == found.loss.total);
+    BOOST_TEST(again.likelihood.nats_per_step == found.likelihood.nats_per_step);
+    for (const auto& [parameter, gradient] : found.gradients)
+      BOOST_TEST(same_bits(again.gradients.at(parameter), gradient), parameter);
+  }
+}
+
+// The mean over windows is the same however they are cut into batches, gradients too; an interruption gives nothing.
+BOOST_AUTO_TEST_CASE(windows_are_weighed_equally_in_uneven_batches) {
+  const TensorFile file = read_safetensors(folder + "sa_lstm_lstm.safetensors");
+  const Config config = parse_config(file.metadata.at("config"), "sa_lstm_lstm");
+  CorpusSettings settings;
+  settings.sources = {folder + "fugue_16_g_minor.mid"};
+  settings.roll.lowest_note = config.data.lowest_note;
+  settings.roll.notes = config.data.notes;
+  settings.no_split = true;
+  const Windows windows(load_corpus(settings).train, config.data.window, config.data.stride);
+  const std::vector<int64_t> which{3, 0, 7, 20, 11, 5, 9};
+  const LossFunction loss(config.loss, config.model, Dtype::f64, Device::cpu);
+  const auto gradient = [&](int64_t batch) {
+    Biaxial model(config.model, 1, Dtype::f64, Device::cpu);
+    assign_weights(file, "sa_lstm_lstm", model.parameter_tensors());
+    const LossValues values = *window_loss(model, loss, windows, which, batch, true);
+    return std::pair{values, model.note_head.weight.gradient()};
+  };
+  const auto [together, expected] = gradient(7);
+  const auto [apart, found] = gradient(3);
+  BOOST_TEST(off(apart.total, together.total) < 1e-13);
+  BOOST_TEST(off(*apart.replay, *together.replay) < 1e-13);
+  BOOST_TEST(relative_difference(found, expected) < 1e-13);
+
+  Biaxial model(config.model, 1, Dtype::f64, Device::cpu);
+  int asked = 0;
+  BOOST_TEST(!window_loss(model, loss, windows, which, 3, false, [&] { return ++asked == 2; }).has_value());
+  BOOST_TEST(asked == 2);
+  BOOST_TEST(message_of([&] { window_loss(model, loss, windows, {}, 3, false); }) == "evaluate: there are no windows to score");
+}
+
+BOOST_AUTO_TEST_SUITE_END()

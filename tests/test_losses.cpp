@@ -1,0 +1,210 @@
+#include <boost/test/data/test_case.hpp>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+
+#include "tests/models.h"
+
+// The losses of SPEC 6 in plain loops, and the gradients of every variant.
+namespace {
+
+using namespace poph;
+using namespace poph::test;
+
+constexpr int64_t steps = 4, batch = 2;
+const std::vector<HarmonyMatrix> matrices{HarmonyMatrix::diatonic, HarmonyMatrix::harmonic_minor, HarmonyMatrix::melodic_minor,
+                                          HarmonyMatrix::triad, HarmonyMatrix::krumhansl};
+
+struct Variant {
+  std::string name;
+  LossSettings settings;
+  int64_t channels;
+};
+std::ostream& operator<<(std::ostream& out, const Variant& variant) { return out << variant.name; }
+
+std::vector<Variant> variants() {
+  std::vector<Variant> all;
+  for (HarmonyInput input : {HarmonyInput::softmax, HarmonyInput::raw})
+    for (HarmonyReduction reduction : {HarmonyReduction::mean, HarmonyReduction::mean_square})
+      for (HarmonyMatrix matrix : matrices)
+        for (int64_t span : {1, 4})
+          for (bool sum_notes : {false, true}) {
+            const double weight = matrix == HarmonyMatrix::triad && span == 4 ? 0 : 0.3;
+            const int64_t channels = matrix == HarmonyMatrix::krumhansl ? 1 : 3;
+            all.push_back({joined("input ", static_cast<int>(input), ", reduction ", static_cast<int>(reduction), ", matrix ",
+                                  static_cast<int>(matrix), ", span ", span, sum_notes ? ", summed" : "", ", weight ", weight),
+                           {sum_notes, {weight, input, matrix, span, reduction}},
+                           channels});
+          }
+  return all;
+}
+
+Prediction random_prediction(const ModelSettings& model) {
+  const Shape shape{steps, batch, model.notes, 1};
+  return {Var(random_input(shape.with(-1, model.channels == 1 ? 1 : 2), 10), true),
+          model.channels > 1 ? Var(random_input(shape, 11), true) : Var()};
+}
+
+struct Numbers {
+  double play = 0, replay = 0, volume = 0, harmony = 0, total = 0;
+};
+
+// log(1 + e^x) - t x, SPEC 6's BCE from logits, the plain way
+double cross_entropy(double x, double t) {
+  return -(t * std::log(1 / (1 + std::exp(-x))) + (1 - t) * std::log(1 / (1 + std::exp(x))));
+}
+
+Numbers naive(const Prediction& prediction, const Tensor& target, const LossSettings& settings, const ModelSettings& model) {
+  Numbers sum;
+  const auto logits = prediction.notes.value().values(), truth = target.values();
+  const auto volumes = prediction.volume.defined() ? prediction.volume.value().values() : std::vector<double>();
+  const int64_t notes = model.notes, channels = model.channels, outputs = channels == 1 ? 1 : 2;
+  const auto matrix = disharmony_matrix(settings.harmony.matrix);
+  const double cells = static_cast<double>(steps * batch) * (settings.sum_notes ? 1.0 : static_cast<double>(notes));
+  for (int64_t i = 0; i < steps * batch * notes; ++i) {
+    const double play = truth[i * channels];
+    sum.play += cross_entropy(logits[i * outputs], play) / cells;
+    if (channels == 1) continue;
+    sum.replay += play * cross_entropy(logits[i * 2 + 1], truth[i * 3 + 1]) / cells;
+    sum.volume += play * std::pow(truth[i * 3 + 2] - volumes[i], 2) / cells;
+  }
+  const int64_t span = settings.harmony.span;
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t first = 0; first < steps; first += span) {
+      std::vector<double> distance(24);
+      for (int64_t t = first; t < first + span; ++t) {
+        std::vector<double> folded(12);
+        for (int64_t n = 0; n < notes; ++n)
+          folded[(model.lowest_note + n) % 12] += 1 / (1 + std::exp(-logits[((t * batch + b) * notes + n) * outputs]));
+        if (settings.harmony.input == HarmonyInput::softmax) {
+          double total = 0;
+          for (double& value : folded) total += value = std::exp(value);
+          for (double& value : folded) value /= total;
+        }
+        for (int64_t key = 0; key < 24; ++key)
+          for (int64_t c = 0; c < 12; ++c) distance[key] += matrix[key * 12 + c] * folded[c] / static_cast<double>(span);
+      }
+      const double nearest = *std::min_element(distance.begin(), distance.end());
+      sum.harmony += (settings.harmony.reduction == HarmonyReduction::mean ? nearest : nearest * nearest) /
+                     static_cast<double>(batch * steps / span);
+    }
+  sum.total = sum.play + sum.replay + sum.volume + settings.harmony.weight * sum.harmony;
+  return sum;
+}
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(losses, OneThread)
+
+BOOST_DATA_TEST_CASE(agree_with_plain_loops_and_their_gradients_with_differences, boost::unit_test::data::make(variants()),
+                     variant) {
+  const ModelSettings model = tiny_settings({}, 17, variant.channels);
+  const Prediction prediction = random_prediction(model);
+  const Tensor target = random_roll({steps, batch, model.notes, model.channels}, 20, Dtype::f64);
+  const LossFunction loss(variant.settings, model, Dtype::f64, Device::cpu);
+  const Losses found = loss(prediction, target);
+  const Numbers expected = naive(prediction, target, variant.settings, model);
+  const auto same = [](const Var& a, double b) { return std::abs(a.value().item() - b) < 1e-13 * std::abs(b); };
+  BOOST_TEST(same(found.play, expected.play));
+  BOOST_TEST(same(found.harmony, expected.harmony));
+  BOOST_TEST(same(found.total, expected.total));
+  BOOST_TEST(found.replay.defined() == (variant.channels == 3));
+  if (found.replay.defined()) {
+    BOOST_TEST(same(found.replay, expected.replay));
+    BOOST_TEST(same(found.volume, expected.volume));
+  }
+  Vars leaves{prediction.notes};
+  if (prediction.volume.defined()) leaves.push_back(prediction.volume);
+  BOOST_TEST(gradient_error([&] { return Vars{loss(prediction, target).total}; }, leaves, 1) < gradient_limit);
+  if (variant.channels == 1) return;  // there is nothing else in the harmony's gradient to hide behind
+  BOOST_TEST(gradient_error([&] { return Vars{loss(prediction, target).harmony}; }, {prediction.notes}, 1) < gradient_limit);
+}
+
+// Rows by hand, C C# D D# E F F# G G# A A# B: what each pitch class costs.
+BOOST_AUTO_TEST_CASE(harmony_matrices) {
+  struct Key {
+    HarmonyMatrix matrix;
+    int row;
+    std::string costs;
+  };
+  constexpr int C = 0, D = 2, B = 11, minor = 12, A = 9;
+  for (const Key& key : std::vector<Key>{{HarmonyMatrix::diatonic, C, "010100101010"},          // the white keys
+                                         {HarmonyMatrix::diatonic, D, "100101001010"},          // F# and C#
+                                         {HarmonyMatrix::diatonic, B, "101001010100"},          // B C# D# E F# G# A#
+                                         {HarmonyMatrix::diatonic, minor + A, "010100101010"},  // as C major
+                                         {HarmonyMatrix::diatonic, minor + C, "010010100101"},  // Eb, Ab and Bb
+                                         {HarmonyMatrix::harmonic_minor, C, "010100101010"},
+                                         {HarmonyMatrix::harmonic_minor, minor + A, "010100110010"},  // G# for G
+                                         {HarmonyMatrix::melodic_minor, minor + A, "010101010010"},   // F# and G# for F and G
+                                         {HarmonyMatrix::triad, C, "011101101111"},                   // C E G
+                                         {HarmonyMatrix::triad, minor + A, "011101111011"},           // A C E
+                                         {HarmonyMatrix::triad, minor + D, "110110111011"}}) {        // D F A
+    const auto matrix = disharmony_matrix(key.matrix);
+    for (int c = 0; c < 12; ++c)
+      BOOST_TEST(matrix[key.row * 12 + c] == (key.costs[c] == '1' ? 1.0 : 0.0),
+                 "matrix " << static_cast<int>(key.matrix) << ", row " << key.row << ", pitch class " << c);
+  }
+  const auto profile = disharmony_matrix(HarmonyMatrix::krumhansl);
+  const auto at = [&](int row, int c) { return profile[row * 12 + c]; };
+  BOOST_TEST(at(C, C) == 0.0);
+  BOOST_TEST(std::abs(at(C, 7) - (1 - 5.19 / 6.35)) < 1e-15);
+  BOOST_TEST(std::abs(at(D, C) - (1 - 2.29 / 6.35)) < 1e-15);  // a minor seventh up
+  BOOST_TEST(at(minor + A, A) == 0.0);
+  BOOST_TEST(std::abs(at(minor + A, C) - (1 - 5.38 / 6.33)) < 1e-15);  // the minor third
+  BOOST_TEST(std::abs(at(minor + A, 8) - (1 - 3.17 / 6.33)) < 1e-15);  // the leading note
+}
+
+// All pitch classes alike: every key costs the same, and C major, the first, gets the gradient.
+BOOST_AUTO_TEST_CASE(the_first_of_equal_keys_gets_the_gradient) {
+  for (const auto& [span, weight] : std::vector<std::pair<int64_t, double>>{{1, 1.0}, {2, 0.5}}) {
+    LossSettings settings;
+    settings.harmony.input = HarmonyInput::raw;
+    settings.harmony.span = span;
+    ModelSettings model = tiny_settings({}, 12, 1);
+    model.lowest_note = 60;
+    const LossFunction loss(settings, model, Dtype::f64, Device::cpu);
+    const Var logit(Tensor::zeros({2, 1, 12, 1}, Dtype::f64), true);
+    const Var harmony = loss.harmony(logit);
+    BOOST_TEST(harmony.value().item() == 2.5);
+    backward(harmony);
+    const std::string outside = "010100101010";
+    const auto gradient = logit.gradient().values();
+    for (int i = 0; i < 24; ++i) BOOST_TEST(gradient[i] == (outside[i % 12] == '1' ? 0.25 / 2 : 0.0));
+    BOOST_TEST(weight > 0);
+  }
+}
+
+// C major for two steps, then F# major: apart each fits a key, together none does.
+BOOST_AUTO_TEST_CASE(a_span_judges_its_steps_together) {
+  ModelSettings model = tiny_settings({}, 12, 1);
+  model.lowest_note = 60;
+  std::vector<double> logits;
+  for (int step = 0; step < 4; ++step)
+    for (int c = 0; c < 12; ++c) logits.push_back((step < 2 ? "101011010101"[c] : "010110101011"[c]) == '1' ? 100 : -100);
+  const Var play(Tensor::from(logits, {4, 1, 12, 1}, Dtype::f64));
+  const auto harmony = [&](int64_t span) {
+    LossSettings settings;
+    settings.harmony.input = HarmonyInput::raw;
+    settings.harmony.span = span;
+    return LossFunction(settings, model, Dtype::f64, Device::cpu).harmony(play).value().item();
+  };
+  BOOST_TEST(std::abs(harmony(1)) < 1e-12);
+  BOOST_TEST(std::abs(harmony(2)) < 1e-12);
+  BOOST_TEST(std::abs(harmony(4) - 2.5) < 1e-12);
+  BOOST_TEST(message_of([&] { harmony(3); }) == "harmony loss: a span of 3 steps does not divide a window of 4");
+}
+
+BOOST_AUTO_TEST_CASE(weight_0_costs_nothing_and_is_reported) {
+  const ModelSettings model = tiny_settings({}, 17);
+  const Prediction prediction = random_prediction(model);
+  const Tensor target = random_roll({steps, batch, 17, 3}, 20, Dtype::f64);
+  LossSettings off;
+  off.harmony.weight = 0;
+  const Losses without = LossFunction(off, model, Dtype::f64, Device::cpu)(prediction, target),
+               with = LossFunction({}, model, Dtype::f64, Device::cpu)(prediction, target);
+  BOOST_TEST(without.harmony.value().item() == with.harmony.value().item());
+  BOOST_TEST(without.harmony.value().item() > 0);
+  BOOST_TEST(without.total.value().item() ==
+             without.play.value().item() + without.replay.value().item() + without.volume.value().item());
+}
+
+BOOST_AUTO_TEST_SUITE_END()

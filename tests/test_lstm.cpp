@@ -1,0 +1,170 @@
+#include <boost/test/data/test_case.hpp>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+
+#include "tests/support.h"
+
+namespace {
+
+using namespace poph;
+using namespace poph::test;
+
+struct Row {
+  int64_t steps, batch, notes, inputs, units;  // x is [steps, batch, notes, inputs]
+};
+std::ostream& operator<<(std::ostream& out, const Row& r) {
+  return out << '[' << r.steps << ',' << r.batch << ',' << r.notes << ',' << r.inputs << "] to " << r.units;
+}
+
+const std::vector<Row> sizes{
+    {5, 3, 7, 4, 6},    {1, 2, 3, 4, 5},  {4, 2, 1, 3, 5},   {6, 1, 5, 3, 4},     {1, 1, 1, 1, 1},
+    {7, 1, 1, 2, 13},   {3, 12, 8, 5, 9}, {3, 97, 1, 3, 17}, {2, 20, 10, 31, 16}, {97, 1, 3, 2, 8},
+    {13, 9, 5, 17, 33}, {0, 2, 3, 4, 5},  {3, 0, 2, 4, 5},   {2, 3, 0, 4, 5},
+};
+const std::vector<SequenceAxis> axes{SequenceAxis::time, SequenceAxis::notes};
+
+int64_t rows_of(const Row& r, SequenceAxis axis) { return axis == SequenceAxis::time ? r.batch * r.notes : r.steps * r.batch; }
+
+Tensors inputs_of(const Row& r, Dtype dtype = Dtype::f64) {
+  const int64_t gates = 4 * r.units;
+  Tensors inputs = random_inputs({{r.steps, r.batch, r.notes, r.inputs}, {gates, r.inputs}, {gates, r.units}, {gates}}, 1, dtype);
+  inputs[2] = scale(inputs[2], 0.5);
+  return inputs;
+}
+
+struct Expected {
+  std::vector<double> h, c;
+};
+
+// SPEC 4, one number at a time.
+Expected naive_lstm(const Row& r, SequenceAxis axis, const Tensors& inputs, const LstmState& initial = {}) {
+  const auto x = inputs[0].values(), weight_ih = inputs[1].values(), weight_hh = inputs[2].values(), bias = inputs[3].values();
+  const int64_t units = r.units, cells = r.steps * r.batch * r.notes;
+  Expected result{std::vector<double>(cells * units), std::vector<double>(cells * units)};
+  std::vector<double> h0(cells * units), c0(cells * units);
+  if (initial.h.defined()) h0 = initial.h.values(), c0 = initial.c.values();
+  const auto sigmoid = [](double z) { return 1 / (1 + std::exp(-z)); };
+  for (int64_t t = 0; t < r.steps; ++t)
+    for (int64_t b = 0; b < r.batch; ++b)
+      for (int64_t n = 0; n < r.notes; ++n) {
+        const bool along_time = axis == SequenceAxis::time, first = (along_time ? t : n) == 0;
+        const int64_t cell = (t * r.batch + b) * r.notes + n, before = along_time ? cell - r.batch * r.notes : cell - 1;
+        const int64_t row = along_time ? b * r.notes + n : t * r.batch + b;
+        const double* h_before = first ? h0.data() + row * units : result.h.data() + before * units;
+        const double* c_before = first ? c0.data() + row * units : result.c.data() + before * units;
+        for (int64_t j = 0; j < units; ++j) {
+          double z[4];
+          for (int gate = 0; gate < 4; ++gate) {
+            const int64_t k = gate * units + j;
+            z[gate] = bias[k];
+            for (int64_t i = 0; i < r.inputs; ++i) z[gate] += weight_ih[k * r.inputs + i] * x[cell * r.inputs + i];
+            for (int64_t i = 0; i < units; ++i) z[gate] += weight_hh[k * units + i] * h_before[i];
+          }
+          const double c = sigmoid(z[1]) * c_before[j] + sigmoid(z[0]) * std::tanh(z[2]);
+          result.c[cell * units + j] = c;
+          result.h[cell * units + j] = sigmoid(z[3]) * std::tanh(c);
+        }
+      }
+  return result;
+}
+
+LstmState some_state(const Row& r, SequenceAxis axis, Dtype dtype = Dtype::f64) {
+  const Shape shape{rows_of(r, axis), r.units};
+  return {tanh(random_input(shape, 11, dtype)), random_input(shape, 12, dtype)};
+}
+
+using LstmFunction = decltype(&lstm_stepwise);
+const std::vector<LstmFunction> both_forms{lstm, lstm_stepwise};
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(lstm_layer)
+
+BOOST_DATA_TEST_CASE(agrees_with_a_naive_one, boost::unit_test::data::make(sizes), r) {
+  for (SequenceAxis axis : axes)
+    for (LstmFunction form : both_forms)
+      for (Dtype dtype : {Dtype::f32, Dtype::f64})
+        for (bool carried : {false, true}) {
+          const Tensors in = inputs_of(r, dtype);
+          if (carried && in[0].elements() == 0) continue;
+          const LstmState initial = carried ? some_state(r, axis, dtype) : LstmState{};
+          const LstmResult found = form(in[0], in[1], in[2], in[3], axis, initial);
+          const Expected expected = naive_lstm(r, axis, in, initial);
+          BOOST_TEST(found.h.shape() == in[0].shape().with(-1, r.units));
+          BOOST_TEST(relative_difference(found.h.values(), expected.h) < limit_of(dtype));
+          BOOST_TEST(relative_difference(found.c.values(), expected.c) < limit_of(dtype));
+        }
+}
+
+BOOST_DATA_TEST_CASE(blocked_and_stepwise_gradients_agree, boost::unit_test::data::make(sizes), r) {
+  for (SequenceAxis axis : axes)
+    for (Dtype dtype : {Dtype::f32, Dtype::f64}) {
+      const Tensors in = inputs_of(r, dtype);
+      const Tensor dh = random_input(in[0].shape().with(-1, r.units), 20, dtype);
+      // Each overwrites the gates that it is given.
+      const LstmGradients a = lstm_grad(in[0], in[1], in[2], lstm(in[0], in[1], in[2], in[3], axis), axis, dh);
+      const LstmGradients b = lstm_grad_stepwise(in[0], in[1], in[2], lstm(in[0], in[1], in[2], in[3], axis), axis, dh);
+      BOOST_TEST(relative_difference(a.dx, b.dx) < limit_of(dtype));
+      BOOST_TEST(relative_difference(a.dweight_ih, b.dweight_ih) < limit_of(dtype));
+      BOOST_TEST(relative_difference(a.dweight_hh, b.dweight_hh) < limit_of(dtype));
+      BOOST_TEST(relative_difference(a.dbias, b.dbias) < limit_of(dtype));
+    }
+}
+
+BOOST_DATA_TEST_CASE(gradient, boost::unit_test::data::make(sizes), r) {
+  for (SequenceAxis axis : axes)
+    BOOST_TEST(gradient_error([axis](const Vars& x) { return lstm(x[0], x[1], x[2], x[3], axis); }, inputs_of(r)) <
+               gradient_limit);
+}
+
+BOOST_AUTO_TEST_CASE(gradient_of_two_layers_that_share_everything) {
+  const auto twice = [](const Vars& x) {
+    return lstm(lstm(x[0], x[1], x[2], x[3], SequenceAxis::time), x[1], x[2], x[3], SequenceAxis::notes);
+  };
+  BOOST_TEST(gradient_error(twice, inputs_of({4, 2, 3, 5, 5})) < gradient_limit);
+}
+
+BOOST_AUTO_TEST_CASE(two_chunks_are_one_sequence) {
+  const Row r{9, 3, 8, 4, 6};
+  const Tensors in = inputs_of(r);
+  for (LstmFunction form : both_forms) {
+    const auto run = [&](const Tensor& x, SequenceAxis axis, const LstmState& initial) {
+      return form(x, in[1], in[2], in[3], axis, initial);
+    };
+    const LstmResult whole = run(in[0], SequenceAxis::time, {});
+    const LstmResult first = run(in[0].slice(0, 5), SequenceAxis::time, {});
+    const LstmResult second = run(in[0].slice(5, 4), SequenceAxis::time, last_state(first, SequenceAxis::time));
+    BOOST_TEST(relative_difference(first.h, whole.h.slice(0, 5)) < 1e-14);
+    BOOST_TEST(relative_difference(second.h, whole.h.slice(5, 4)) < 1e-14);
+    BOOST_TEST(relative_difference(last_state(second, SequenceAxis::time).c, last_state(whole, SequenceAxis::time).c) < 1e-14);
+
+    const std::vector<int> notes_first{2, 0, 1, 3}, back{1, 2, 0, 3};
+    const auto some_notes = [&](const Tensor& x, int64_t from, int64_t count) {
+      return permute(permute(x, notes_first).slice(from, count), back);
+    };
+    const LstmResult all = run(in[0], SequenceAxis::notes, {});
+    const LstmResult low = run(some_notes(in[0], 0, 3), SequenceAxis::notes, {});
+    const LstmResult high = run(some_notes(in[0], 3, 5), SequenceAxis::notes, last_state(low, SequenceAxis::notes));
+    BOOST_TEST(relative_difference(low.h, some_notes(all.h, 0, 3)) < 1e-14);
+    BOOST_TEST(relative_difference(high.h, some_notes(all.h, 3, 5)) < 1e-14);
+    BOOST_TEST(relative_difference(last_state(high, SequenceAxis::notes).h, last_state(all, SequenceAxis::notes).h) < 1e-14);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(misfits_are_errors) {
+  const Tensors in = inputs_of({4, 2, 3, 5, 6});
+  const auto with = [&](size_t index, const Tensor& other, const LstmState& initial = {}) {
+    Tensors x = in;
+    x[index] = other;
+    return message_of([&] { lstm(x[0], x[1], x[2], x[3], SequenceAxis::time, initial); });
+  };
+  const auto made = [](Shape shape) { return Tensor(shape, Dtype::f64); };
+  BOOST_TEST(with(0, made({4, 6, 5})) == "lstm: expected [T,B,N,F], found [4,6,5]");
+  BOOST_TEST(with(0, made({4, 2, 3, 4})) == "lstm: input [4,2,3,4], weight_ih [24,5], weight_hh [24,6], bias [24]");
+  BOOST_TEST(with(2, made({20, 6})) == "lstm: input [4,2,3,5], weight_ih [24,5], weight_hh [20,6], bias [24]");
+  BOOST_TEST(with(1, Tensor({24, 5}, Dtype::f32)) == "lstm: input f64, weights f32 f64 f64");
+  BOOST_TEST(with(0, in[0], {made({6, 6}), made({5, 6})}) == "lstm: initial state [6,6] and [5,6], expected [6,6]");
+  BOOST_TEST(with(0, in[0], {made({6, 6}), {}}) == "lstm: initial state [6,6] and [], expected [6,6]");
+}
+
+BOOST_AUTO_TEST_SUITE_END()

@@ -1,0 +1,295 @@
+#include <boost/test/data/test_case.hpp>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "experiments/signals.h"
+#include "experiments/trainer.h"
+#include "nn/checkpoint.h"
+#include "tensor/file.h"
+#include "tests/folder.h"
+#include "tests/models.h"
+
+// Training runs of a tiny model on a tiny tune, in a temporary folder.
+namespace {
+
+using namespace poph;
+using namespace poph::test;
+using nlohmann::json;
+
+// Two voices that go up and down a scale: something to learn.
+Piece tune(int64_t steps, int64_t offset) {
+  constexpr int scale[] = {0, 2, 4, 5, 7, 9, 11, 9, 7, 5, 4, 2};
+  auto roll = std::make_shared<Roll>(60, 12);
+  std::vector<Cell> cells(12);
+  for (int64_t s = 0; s < steps; ++s) {
+    std::fill(cells.begin(), cells.end(), 0);
+    cells[scale[(s / 2 + offset) % 12]] = static_cast<Cell>(60 + offset);
+    cells[scale[(s / 8 + offset) % 12]] = static_cast<Cell>(90 | (s % 4 == 2 ? replay_bit : 0));
+    roll->append(cells);
+  }
+  return {"tune", roll};
+}
+
+Config tiny_config() {
+  Config config;
+  config.name = "tiny";
+  config.seed = 7;
+  config.data.lowest_note = 60;
+  config.data.notes = 12;
+  config.data.window = 16;
+  config.data.stride = 8;
+  config.data.transpose = 2;
+  config.model = tiny_settings({attention_block(BlockKind::attention_notes), lstm_block(BlockKind::lstm_time, 2, 12),
+                                lstm_block(BlockKind::lstm_notes, 1, 10)},
+                               12);
+  config.model.lowest_note = 60;
+  config.model.octave_units = 6;
+  config.train.batch = 4;
+  config.train.epochs = 3;
+  config.train.learning_rate = 0.01;
+  return config;
+}
+
+struct Session {
+  explicit Session(const Config& settings) : config(settings), model(config.model, config.seed, Dtype::f32, Device::cpu) {}
+  const Config config;
+  Biaxial model;
+  const Windows train{{tune(40, 0), tune(36, 3)}, 16, 8}, valid{{tune(24, 5)}, 16, 8};  // 10 windows: batches of 4, 4 and 2
+  Trainer trainer{config, model, train, valid};
+
+  TrainEnd run(const std::string& path, bool stopped = false) {
+    const RunFolder folder(path);
+    Progress quiet(true);
+    watch_signals();
+    if (stopped) std::raise(SIGUSR1);
+    trainer.resume(folder, quiet);
+    const TrainEnd end = trainer.run(folder, quiet);
+    watch_signals();  // forgets the request
+    for (int signal : {SIGINT, SIGTERM, SIGUSR1}) std::signal(signal, SIG_DFL);
+    return end;
+  }
+};
+
+const std::vector<std::string> checkpoint_files{"checkpoints/best.safetensors", "checkpoints/best.state.safetensors",
+                                                "checkpoints/last.safetensors", "checkpoints/last.state.safetensors"};
+
+std::vector<json> metrics_of(const std::string& path, const std::string& split = "") {
+  std::vector<json> lines;
+  std::ifstream file(path + "/metrics.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    json parsed = json::parse(line);
+    BOOST_TEST(parsed.contains("time_s"));
+    parsed.erase("time_s");
+    if (split.empty() || parsed["split"] == split) lines.push_back(parsed);
+  }
+  return lines;
+}
+
+void check_same_runs(const std::string& a, const std::string& b) {
+  for (const std::string& name : checkpoint_files)
+    BOOST_TEST((read_file(a + "/" + name) == read_file(b + "/" + name)), b << "/" << name);
+  BOOST_TEST((metrics_of(a) == metrics_of(b)), b);
+}
+
+std::vector<int64_t> first_windows(int64_t count) {
+  std::vector<int64_t> which(count);
+  std::iota(which.begin(), which.end(), 0);
+  return which;
+}
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(training, OneThread)
+
+BOOST_AUTO_TEST_CASE(overfits_one_batch_from_ln_2_a_note) {
+  Config config = tiny_config();
+  config.model.dropout = config.model.input_dropout = 0;
+  config.model.blocks[0].dropout = 0;
+  config.data.transpose = 0;
+  config.train.learning_rate = 0.005;
+  Session session(config);
+  const std::vector<int64_t> batch = first_windows(3);
+  const LossValues first = session.trainer.train_step(batch, 0);
+  BOOST_TEST(std::abs(first.play - std::log(2)) < 0.1);
+  LossValues least = first;  // not the last: training of so small a model leaps now and then
+  for (int step = 0; step < 300; ++step) {
+    const LossValues losses = session.trainer.train_step(batch, 0);
+    if (losses.total < least.total) least = losses;
+  }
+  BOOST_TEST(least.play < 0.05);
+  BOOST_TEST(least.replay.value() < 0.03);
+  BOOST_TEST(least.volume.value() < 0.003);
+  BOOST_TEST(session.trainer.state().step == 301);
+}
+
+BOOST_AUTO_TEST_CASE(the_first_losses_of_every_ordering_are_those_of_a_coin) {
+  for (const TinyModel& tiny : tiny_models()) {
+    ModelSettings settings = tiny.settings;
+    settings.notes = 24;
+    const Biaxial model(settings, 4, Dtype::f32, Device::cpu);
+    const Music music = random_music(settings, 16, 2, Dtype::f32);
+    Pass pass{.training = true};
+    const Losses losses =
+        LossFunction({}, settings, Dtype::f32, Device::cpu)(model(music.input, music.target, music.beat, pass), music.target);
+    BOOST_TEST(std::abs(losses.play.value().item() - std::log(2)) < 0.25, tiny.name);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(equal_runs_leave_equal_bytes_with_one_and_two_threads) {
+  const Folder folder;
+  for (int count : {1, 2, 1}) {
+    const Threads threads(count);
+    const std::string path = folder / joined("run", count);
+    if (std::filesystem::exists(path)) std::filesystem::rename(path, folder / "first");
+    BOOST_TEST((Session(tiny_config()).run(path) == TrainEnd::finished));
+  }
+  check_same_runs(folder / "first", folder / "run1");
+  check_same_runs(folder / "first", folder / "run2");
+  Config other = tiny_config();
+  other.seed = 8;
+  Session(other).run(folder / "other");
+  BOOST_TEST((metrics_of(folder / "other") != metrics_of(folder / "first")));
+}
+
+// Stopped after each batch, within the validation and between two epochs, it comes to the same as a run in one go.
+BOOST_AUTO_TEST_CASE(an_interrupted_run_goes_on_bit_for_bit) {
+  for (OptimizerKind kind : {OptimizerKind::nadam, OptimizerKind::sgd}) {
+    const Folder folder;
+    Config config = tiny_config();
+    config.train.optimizer = kind;
+    config.train.schedule = Schedule::plateau;
+    config.train.patience = 4;
+    Session(config).run(folder / "whole");
+    struct Sitting {
+      int64_t epochs, epoch, batch;  // stands there afterwards
+    };
+    for (const Sitting& at :
+         std::vector<Sitting>{{3, 0, 1}, {3, 0, 2}, {3, 0, 3}, {3, 0, 3}}) {  // the last one in the validation
+      Session session(config);
+      BOOST_TEST((session.run(folder / "pieces", true) == TrainEnd::interrupted));
+      BOOST_TEST(session.trainer.state().epoch == at.epoch);
+      BOOST_TEST(session.trainer.state().batch == at.batch);
+    }
+    // A line of the epoch to be ended again, as a run leaves it that was killed between that line and its checkpoint.
+    std::ofstream((folder / "pieces") + "/metrics.jsonl", std::ios::app) << R"({"step":3,"epoch":1,"time_s":1})"
+                                                                         << "\n";
+    Config shorter = config;
+    shorter.train.epochs = 1;
+    BOOST_TEST((Session(shorter).run(folder / "pieces") == TrainEnd::finished));
+    BOOST_TEST(metrics_of(folder / "pieces").size() == 2u);
+    BOOST_TEST((Session(config).run(folder / "pieces", true) == TrainEnd::interrupted));
+    // A line of a later step, as a killed run leaves it, and a torn one: both go.
+    std::ofstream((folder / "pieces") + "/metrics.jsonl", std::ios::app) << R"({"step":900,"time_s":1})"
+                                                                         << "\n{\"st";
+    BOOST_TEST((Session(config).run(folder / "pieces") == TrainEnd::finished));
+    check_same_runs(folder / "whole", folder / "pieces");
+    BOOST_TEST(metrics_of(folder / "pieces").size() == 6u);
+    BOOST_TEST((Session(config).run(folder / "pieces") == TrainEnd::finished), "a finished run has nothing to do");
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_loss_that_is_not_a_number_ends_the_run_and_keeps_the_checkpoint) {
+  const Folder folder;
+  Config config = tiny_config();
+  config.train.optimizer = OptimizerKind::sgd;
+  config.train.epochs = 1;
+  Session(config).run(folder / "run");
+  std::vector<std::string> before;
+  for (const std::string& name : checkpoint_files) before.push_back(read_file((folder / "run") + "/" + name));
+  config.train.epochs = 3;
+  config.train.learning_rate = 1e38;
+  const std::string message = message_of([&] { Session(config).run(folder / "run"); });
+  BOOST_TEST(message.starts_with("training diverged: the play loss of step 5 (epoch 2) is not a finite number"), message);
+  for (size_t i = 0; i < before.size(); ++i)
+    BOOST_TEST((read_file((folder / "run") + "/" + checkpoint_files[i]) == before[i]), checkpoint_files[i]);
+  config.train.learning_rate = 0.01;
+  BOOST_TEST((Session(config).run(folder / "run") == TrainEnd::finished));
+}
+
+BOOST_AUTO_TEST_CASE(patience_and_the_plateau_schedule) {
+  for (int64_t patience : {3, 4}) {
+    const Folder folder;
+    Config config = tiny_config();
+    config.train.optimizer = OptimizerKind::sgd;
+    config.train.learning_rate = 1e-30;  // nothing is learnt
+    config.train.schedule = Schedule::plateau;
+    config.train.patience = patience;
+    config.train.epochs = 20;
+    Session session(config);
+    BOOST_TEST((session.run(folder / "run") == TrainEnd::finished));
+    BOOST_TEST(session.trainer.state().epoch == patience + 1);
+    BOOST_TEST(session.trainer.state().best_epoch == 1);
+    BOOST_TEST(session.trainer.complete());
+    std::vector<double> rates;
+    for (const json& line : metrics_of(folder / "run", "train")) rates.push_back(line["learning_rate"].get<double>() / 1e-30);
+    const std::vector<double> expected =
+        patience == 3 ? std::vector<double>{1, 1, 0.5, 0.25} : std::vector<double>{1, 1, 1, 0.5, 0.5};
+    BOOST_TEST(rates == expected, boost::test_tools::per_element());
+  }
+}
+
+// A clipped step of SGD is as long as the learning rate says.
+BOOST_AUTO_TEST_CASE(the_cosine_schedule_and_clipping) {
+  Config config = tiny_config();
+  config.train.optimizer = OptimizerKind::sgd;
+  config.train.schedule = Schedule::cosine;
+  config.train.epochs = 2;
+  config.train.learning_rate = 1;
+  config.train.clip_norm = 0.01;
+  Session session(config);
+  BOOST_TEST(session.trainer.batches_per_epoch() == 3);
+  for (int step = 0; step < 6; ++step) {
+    const Tensors before = [&] {
+      Tensors values;
+      for (const auto& [name, tensor] : session.model.parameter_tensors()) values.push_back(tensor->clone());
+      return values;
+    }();
+    session.trainer.train_step(first_windows(4), 0);
+    double length = 0;
+    size_t next = 0;
+    for (const auto& [name, tensor] : session.model.parameter_tensors()) length += sum_of_squares(sub(*tensor, before[next++]));
+    const double rate = 0.5 * (1 + std::cos(M_PI * step / 6));
+    BOOST_TEST(std::abs(std::sqrt(length) / (0.01 * rate) - 1) < 1e-3, "step " << step);
+  }
+}
+
+BOOST_AUTO_TEST_CASE(best_has_the_smallest_monitored_loss) {
+  for (bool monitor_train : {false, true}) {
+    const Folder folder;
+    Config config = tiny_config();
+    config.train.learning_rate = 0.08;  // rough, so that the loss goes up and down
+    config.train.epochs = 10;
+    config.train.patience = 100;
+    config.train.monitor_train = monitor_train;
+    Session session(config);
+    session.run(folder / "run");
+    const auto lines = metrics_of(folder / "run", monitor_train ? "train" : "valid");
+    BOOST_TEST(lines.size() == 10u);
+    const auto least =
+        std::min_element(lines.begin(), lines.end(), [](const json& a, const json& b) { return a["total"] < b["total"]; });
+    BOOST_TEST(session.trainer.state().best_epoch == (*least)["epoch"].get<int64_t>());
+    BOOST_TEST(session.trainer.state().best == (*least)["total"].get<double>());
+    for (const char* field : {"step", "epoch", "play", "replay", "volume", "harmony", "total"})
+      BOOST_TEST(lines[0].contains(field), field);
+    if (monitor_train) continue;
+    assign_weights(load_checkpoint((folder / "run") + "/checkpoints/best").weights, "best", session.model.parameter_tensors());
+    const LossFunction loss(config.loss, config.model, Dtype::f32, Device::cpu);
+    const LossValues again = *window_loss(session.model, loss, session.valid, first_windows(session.valid.count()), 4, false);
+    BOOST_TEST(again.total == (*least)["total"].get<double>());
+  }
+}
+
+BOOST_AUTO_TEST_CASE(a_step_takes_no_memory_from_the_system_after_the_second) {
+  Session session(tiny_config());
+  for (int step = 0; step < 2; ++step) session.trainer.train_step(first_windows(4), 0);
+  const MemoryUse before = memory_use(Device::cpu);
+  for (int step = 0; step < 5; ++step) session.trainer.train_step(first_windows(4), 0);
+  const MemoryUse after = memory_use(Device::cpu);
+  BOOST_TEST(after.system_allocations == before.system_allocations);
+  BOOST_TEST(after.in_use == before.in_use);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
