@@ -90,8 +90,8 @@ class Interface(Case):
 
     def test_a_terminal_gets_one_line_redrawn(self):
         master, slave = pty.openpty()
-        with subprocess.Popen([RUN, "x.toml", "name=live", "data.stride=2", "train.batch=1", "train.epochs=12",
-                               "train.patience=12"], cwd=self.folder, stdout=slave,
+        with subprocess.Popen([RUN, "x.toml", "name=live", "data.stride=2", "train.batch=1", "train.epochs=40",
+                               "train.patience=40"], cwd=self.folder, stdout=slave,
                               stderr=slave) as process:
             os.close(slave)
             shown = b""
@@ -102,7 +102,7 @@ class Interface(Case):
                 pass
         os.close(master)
         self.assertEqual(process.returncode, 0, shown)
-        live = re.findall(rb"\repoch \d+/12  window \d+/\d+  loss [\d.]+ \(play [\d.]+, replay [^\r\n\033]*\033\[K", shown)
+        live = re.findall(rb"\repoch \d+/40  window \d+/\d+  loss [\d.]+ \(play [\d.]+, replay [^\r\n\033]*\033\[K", shown)
         self.assertGreater(len(live), 2, shown)
         # A line that stays clears the live one first, whichever epoch was slow enough to have one.
         self.assertRegex(shown, rb"\033\[K\r\033\[Kepoch \d+: train loss")
