@@ -38,6 +38,8 @@ template <class... Parts>
 
 [[noreturn]] inline void reject_unknown(const Value& value, const std::string& prefix, const std::string& key,
                                         const std::vector<std::string>& valid) {
+  if (key.starts_with("model.blocks"))
+    fail(value.where, ": ", prefix, "unknown key \"", printable(key), "\": model.blocks is set as a whole, as a list of tables");
   fail(value.where, ": ", prefix, "unknown key \"", printable(key), "\": did you mean \"", nearest(key, valid), "\"?");
 }
 

@@ -131,6 +131,14 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return last[b.size()];
 }
 
+// What follows "no such file": what may have been meant, or nothing.
+std::string hint_for_missing(const std::string& file) {
+  if (file.find('=') != std::string::npos) return ", and an override comes after the experiment file";
+  std::error_code ignored;
+  const std::string shipped = "experiments/" + file;
+  return std::filesystem::exists(shipped, ignored) ? "; did you mean " + shipped + "?" : "";
+}
+
 }  // namespace
 
 std::string Value::described() const {
@@ -189,7 +197,7 @@ std::string read_experiment_text(const std::string& file) {
   require(!std::filesystem::is_directory(file, ignored), file, ": is a folder, not an experiment file");
   errno = 0;
   std::ifstream stream(file, std::ios::binary);
-  require(stream.is_open(), file, ": ", errno == ENOENT ? "no such file" : std::strerror(errno));
+  require(stream.is_open(), file, ": ", errno == ENOENT ? "no such file" + hint_for_missing(file) : std::strerror(errno));
   std::string text(largest_file + 1, '\0');
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
   require(!stream.bad(), file, ": cannot be read: ", std::strerror(errno));

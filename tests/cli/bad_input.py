@@ -3,7 +3,7 @@ import json
 import resource
 import tarfile
 
-from support import EXPERIMENT, POPH, RUN, USAGE, Case, melody, midi_bytes, text
+from support import EXPERIMENT, POPH, RUN, SOURCE, USAGE, Case, melody, midi_bytes, text
 
 
 def hold(process_bytes, seconds):
@@ -23,6 +23,10 @@ class Experiments(Case):
     def test_no_such_file(self):
         self.refused(RUN, "nowhere.toml", message="nowhere.toml: no such file")
         self.refused(RUN, "music", message="music: is a folder, not an experiment file")
+        self.refused(RUN, "train.epochs=3", "x.toml", message="train.epochs=3: no such file, and an override comes after the experiment file")
+        self.refused(RUN, "sa_lstm_lstm.toml", cwd=SOURCE,
+                     message=r"sa_lstm_lstm.toml: no such file; did you mean experiments/sa_lstm_lstm.toml\?")
+        self.refused(RUN, "x.toml", "model.blocks[0].units=3", message=r"unknown key .*: model.blocks is set as a whole, as a list of tables")
 
     def test_syntax_error(self):
         self.bad_file("tempo = = 3\n", r"bad\.toml:%d:\d+: " % (EXPERIMENT.count("\n") + 1))
