@@ -1,38 +1,11 @@
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
+#include "tensor/sequence.h"
 
 // Hochreiter and Schmidhuber 1997 with forget gates (Gers 2000): i, f, o = sigmoid, g = tanh of x W_ih' + h W_hh' + b;
 // c = f c + i g; h = o tanh(c).
 namespace poph {
 namespace {
-
-// One axis of [T, B, N, F] as a sequence: element (step, row) is row `step * step_stride + row * row_stride` of the flat matrix.
-// Neither direction needs a permuted copy.
-struct Sequence {
-  int64_t steps, rows, step_stride, row_stride;
-  Sequence(const Shape& x, SequenceAxis axis) {
-    require(x.rank() == 4, "lstm: expected [T,B,N,F], found ", x);
-    const int64_t cells = x[0] * x[1] * x[2];
-    steps = axis == SequenceAxis::time ? x[0] : x[2];
-    rows = steps ? cells / steps : 0;
-    step_stride = axis == SequenceAxis::time ? rows : 1;
-    row_stride = axis == SequenceAxis::time ? 1 : steps;
-  }
-  POPH_HD int64_t at(int64_t step, int64_t row) const { return step * step_stride + row * row_stride; }
-};
-
-// How the CPU cuts the rows into blocks that one thread carries through all steps: of at most 96, for which BLAS is efficient and
-// a step's gates stay in the second-level cache; of equal size and an even number, so that two threads end together. The number
-// of threads plays no part: it must not change results.
-struct RowBlocks {
-  int64_t rows, count, size;
-  explicit RowBlocks(int64_t rows) : rows(rows), count((rows + 95) / 96) {
-    if (rows > 16 && count % 2 == 1) ++count;
-    size = count ? (rows + count - 1) / count : 0;
-  }
-  int64_t first(int64_t block) const { return std::min(rows, block * size); }
-  int64_t rows_of(int64_t block) const { return std::min(rows, (block + 1) * size) - first(block); }
-};
 
 template <class T>
 struct Cell {  // element i = (row - first_row) * units + unit of one step
@@ -78,19 +51,6 @@ struct CellGrad {  // turns the gates of one step into the gradients of their pr
   }
   POPH_HD void operator()(int64_t i) const { unit(first_row + i / units, i % units); }
 };
-
-// The same formulas for one row at a time: the CPU's inner loop has no division in it.
-template <class T, class Formula>
-struct UnitsOfRow {
-  Formula formula;
-  int64_t row;
-  POPH_HD void operator()(int64_t j) const { formula.unit(row, j); }
-};
-
-template <class T, class Formula>
-void run_rows_of(const Formula& formula, int64_t first, int64_t count, int64_t units) {
-  for (int64_t row = first; row < first + count; ++row) run_loop(0, units, UnitsOfRow<T, Formula>{formula, row});
-}
 
 struct Sizes {
   Sequence sequence;
@@ -217,68 +177,27 @@ LstmGradients lstm_grad_stepwise(const Tensor& x, const Tensor& weight_ih, const
   return finish_gradients(x, forward, sizes, dx);
 }
 
+// From this many rows on, in all steps together, packing the weights pays.
+constexpr int64_t rows_worth_packing = 256;
+
+static bool in_blocks(const Tensor& x, const Sequence& s) {
+  return x.device() == Device::cpu && x.dtype() == Dtype::f32 && s.steps * s.rows >= rows_worth_packing;
+}
+
 LstmResult lstm(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
                 const LstmState& initial) {
-  if (x.device() != Device::cpu) return lstm_stepwise(x, weight_ih, weight_hh, bias, axis, initial);
   const Sizes sizes = check_sizes(x, weight_ih, weight_hh, bias, axis, initial);
-  const Sequence& s = sizes.sequence;
-  const int64_t units = sizes.units, inputs = sizes.inputs;
-  const RowBlocks blocks(s.rows);
-  LstmResult result = empty_result(x, units);
-  const Tensor zeros = Tensor::zeros({units}, x.dtype(), x.device());
-  visit_dtype(x.dtype(), [&](auto type) {
-    using T = decltype(type);
-    // Rows are independent: a thread takes a block of them through all steps, with no barrier in between.
-#pragma omp parallel for schedule(dynamic) if (blocks.count > 1)
-    for (int64_t block = 0; block < blocks.count; ++block) {
-      const int64_t first = blocks.first(block), count = blocks.rows_of(block);
-      for (int64_t step = 0; step < s.steps; ++step) {
-        const Before<T> before(result, initial, zeros, s, units, step);
-        T* gates = result.gates.data<T>() + s.at(step, first) * 4 * units;
-        gemm_serial<T>(false, true, count, 4 * units, inputs, 1, x.data<T>() + s.at(step, first) * inputs, s.row_stride * inputs,
-                       weight_ih.data<T>(), inputs, 0, gates, s.row_stride * 4 * units);
-        if (before.h)
-          gemm_serial<T>(false, true, count, 4 * units, units, 1, before.h + first * before.stride, before.stride, weight_hh.data<T>(),
-                         units, 1, gates, s.row_stride * 4 * units);
-        const Cell<T> cell{result.gates.data<T>(), result.c.data<T>(), result.h.data<T>(), bias.data<T>(), before.c, units, step, 0,
-                           before.stride, s};
-        run_rows_of<T>(cell, first, count, units);
-      }
-    }
-  });
+  if (!in_blocks(x, sizes.sequence)) return lstm_stepwise(x, weight_ih, weight_hh, bias, axis, initial);
+  LstmResult result = empty_result(x, sizes.units);
+  lstm_rows(x, weight_ih, weight_hh, bias, sizes.sequence, initial, result);
   return result;
 }
 
 LstmGradients lstm_grad(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const LstmResult& forward, SequenceAxis axis,
                         const Tensor& dh) {
-  if (x.device() != Device::cpu) return lstm_grad_stepwise(x, weight_ih, weight_hh, forward, axis, dh);
-  const Sizes sizes{Sequence(x.shape(), axis), x.shape().last(), weight_hh.shape()[-1]};
-  const Sequence& s = sizes.sequence;
-  const int64_t units = sizes.units, inputs = sizes.inputs;
-  const RowBlocks blocks(s.rows);
-  const Tensor zeros = Tensor::zeros({units}, x.dtype());
-  Tensor dx(x.shape(), x.dtype());
-  Tensor dh_all = Tensor::zeros({s.rows, units}, x.dtype()), dc_all = Tensor::zeros({s.rows, units}, x.dtype());
-  visit_dtype(x.dtype(), [&](auto type) {
-    using T = decltype(type);
-#pragma omp parallel for schedule(dynamic) if (blocks.count > 1)
-    for (int64_t block = 0; block < blocks.count; ++block) {
-      const int64_t first = blocks.first(block), count = blocks.rows_of(block);
-      T *dh_next = dh_all.data<T>() + first * units, *dc = dc_all.data<T>() + first * units;
-      for (int64_t step = s.steps - 1; step >= 0; --step) {
-        const Before<T> before(forward, {}, zeros, s, units, step);
-        const CellGrad<T> cell{forward.gates.data<T>(), forward.c.data<T>(), before.c, dh.data<T>(), dh_next, dc, units, step, first,
-                               before.stride, s};
-        run_rows_of<T>(cell, first, count, units);
-        const T* dgates = forward.gates.data<T>() + s.at(step, first) * 4 * units;
-        const int64_t stride = s.row_stride * 4 * units;
-        gemm_serial<T>(false, false, count, units, 4 * units, 1, dgates, stride, weight_hh.data<T>(), units, 0, dh_next, units);
-        gemm_serial<T>(false, false, count, inputs, 4 * units, 1, dgates, stride, weight_ih.data<T>(), inputs, 0,
-                       dx.data<T>() + s.at(step, first) * inputs, s.row_stride * inputs);
-      }
-    }
-  });
-  return finish_gradients(x, forward, sizes, dx);
+  const Sequence sequence(x.shape(), axis);
+  if (!in_blocks(x, sequence)) return lstm_grad_stepwise(x, weight_ih, weight_hh, forward, axis, dh);
+  return lstm_grad_rows(x, weight_ih, weight_hh, forward, sequence, dh);
 }
 
 LstmState last_state(const LstmResult& result, SequenceAxis axis) {

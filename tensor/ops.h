@@ -103,7 +103,8 @@ struct LstmGradients {
 // From zero initial state. Overwrites forward.gates.
 LstmGradients lstm_grad(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const LstmResult& forward,
                         SequenceAxis axis, const Tensor& dh);
-// The same from whole-batch steps of simple ops: what runs on the GPU, and the twin that the CPU's blocked form is tested against.
+// The same from whole-batch steps of simple ops: what runs on the GPU, in f64 and for little work, and the twin of the CPU's
+// blocked form (lstm_rows.cpp).
 LstmResult lstm_stepwise(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
                          const LstmState& initial = {});
 LstmGradients lstm_grad_stepwise(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const LstmResult& forward,

@@ -94,28 +94,31 @@ void visit_dtype(Dtype dtype, F&& f) {
 }
 
 // tanh as the quotient of two polynomials, within 4e-7 of the true value (coefficients of Eigen's and XLA's float tanh). Plain
-// arithmetic, so that every compiler vectorises the loops it stands in; double goes to the library.
-POPH_HD float tanh_of(float value) {
-  const float x = value < -7.90531110763549805f ? -7.90531110763549805f : value > 7.90531110763549805f ? 7.90531110763549805f : value;
-  const float x2 = x * x;
-  float p = -2.76076847742355e-16f;
-  p = p * x2 + 2.00018790482477e-13f;
+// arithmetic, so that every compiler vectorises the loops it stands in. V: float, or a vector of them.
+template <class V>
+POPH_HD V tanh_of(V value) {
+  const V x = value < -7.90531110763549805f ? -7.90531110763549805f : value > 7.90531110763549805f ? 7.90531110763549805f : value;
+  const V x2 = x * x;
+  V p = -2.76076847742355e-16f * x2 + 2.00018790482477e-13f;
   p = p * x2 + -8.60467152213735e-11f;
   p = p * x2 + 5.12229709037114e-08f;
   p = p * x2 + 1.48572235717979e-05f;
   p = p * x2 + 6.37261928875436e-04f;
   p = p * x2 + 4.89352455891786e-03f;
-  float q = 1.19825839466702e-06f;
-  q = q * x2 + 1.18534705686654e-04f;
+  V q = 1.19825839466702e-06f * x2 + 1.18534705686654e-04f;
   q = q * x2 + 2.26843463243900e-03f;
   q = q * x2 + 4.89352518554385e-03f;
   return x * p / q;
 }
-POPH_HD double tanh_of(double x) { return std::tanh(x); }
+template <>
+POPH_HD double tanh_of(double x) {
+  return std::tanh(x);  // the library's
+}
 
-template <class T>
-POPH_HD T sigmoid_of(T x) {
-  return T(0.5) * tanh_of(T(0.5) * x) + T(0.5);
+template <class V>
+POPH_HD V sigmoid_of(V x) {
+  if constexpr (std::is_same_v<V, double>) return 0.5 * tanh_of(0.5 * x) + 0.5;
+  else return 0.5f * tanh_of(0.5f * x) + 0.5f;
 }
 
 }  // namespace poph

@@ -1,0 +1,117 @@
+#pragma once
+#include <type_traits>
+
+#include "tensor/tensor.h"
+
+// The CPU's own float32 matrix kernel: a few rows of A times a panel of 64 columns that was laid out in the order in which it is
+// read. Every element is one sum in the order of k, whatever rows or columns are computed beside it. Only kernel sources
+// include this.
+
+#pragma GCC diagnostic ignored "-Wpsabi"  // vectors are passed between functions that are always inlined
+
+#define POPH_INLINE inline __attribute__((always_inline))
+
+namespace poph {
+
+// What the processor can do; the programs choose when they start.
+enum class CpuLevel { baseline, avx2, avx512 };
+CpuLevel cpu_level();
+void limit_cpu_level(CpuLevel most);  // for tests: as on a lesser processor
+
+constexpr int64_t lanes = 16;        // columns come in groups of this many
+constexpr int64_t panel_groups = 4;  // and a panel has four groups, or fewer at the right edge
+constexpr int64_t panel_width = lanes * panel_groups;
+inline int64_t padded(int64_t n) { return (n + lanes - 1) / lanes * lanes; }
+
+template <int W>
+struct Simd {
+  typedef float Vector __attribute__((vector_size(W * sizeof(float))));
+  typedef float Unaligned __attribute__((vector_size(W * sizeof(float)), aligned(4), may_alias));
+};
+template <int W>
+POPH_INLINE typename Simd<W>::Vector load(const float* from) {
+  return *reinterpret_cast<const typename Simd<W>::Unaligned*>(from);
+}
+template <int W>
+POPH_INLINE void store(float* to, typename Simd<W>::Vector x, int64_t count) {  // the first `count` of them
+  if (count >= W) {
+    *reinterpret_cast<typename Simd<W>::Unaligned*>(to) = x;
+  } else {
+    for (int64_t i = 0; i < count; ++i) to[i] = x[i];
+  }
+}
+
+// sum[r][g] += A[r, :] B[:, g * lanes ..]: R rows, G groups of which this call does W columns each. A is read at
+// row * row_stride + k * k_stride; the panel at k * groups * lanes.
+template <int W, int R, int G>
+POPH_INLINE void multiply(typename Simd<W>::Vector (&sum)[R][G], const float* a, int64_t row_stride, int64_t k_stride,
+                          const float* panel, int64_t depth) {
+  for (int64_t k = 0; k < depth; ++k) {
+    typename Simd<W>::Vector b[G];
+#pragma GCC unroll 4
+    for (int g = 0; g < G; ++g) b[g] = load<W>(panel + g * lanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const float factor = a[r * row_stride];
+#pragma GCC unroll 4
+      for (int g = 0; g < G; ++g) sum[r][g] += factor * b[g];
+    }
+    a += k_stride;
+    panel += G * lanes;
+  }
+}
+
+// Compiles a kernel for three kinds of processor and calls the one for this. Kernel: `template <int W, int R> void run() const`,
+// W lanes and up to R rows at a time, as many as its registers hold.
+#if defined(__x86_64__)
+template <class Kernel>
+__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512"))) void run_avx512(
+    const Kernel& kernel) {
+  kernel.template run<16, 6>();
+}
+template <class Kernel>
+__attribute__((target("avx2,fma"))) void run_avx2(const Kernel& kernel) {
+  kernel.template run<8, 3>();
+}
+#endif
+template <class Kernel>
+void run_kernel(const Kernel& kernel) {
+#if defined(__x86_64__)
+  const CpuLevel level = cpu_level();
+  if (level == CpuLevel::avx512) return run_avx512(kernel);
+  if (level == CpuLevel::avx2) return run_avx2(kernel);
+#endif
+  kernel.template run<4, 2>();
+}
+
+// Calls f(integral_constant<R>, first row) for tiles of R rows, and for what is left.
+template <int R, class F>
+POPH_INLINE void for_each_tile_of_rows(int64_t rows, F f) {
+  int64_t row = 0;
+  for (; row + R <= rows; row += R) f(std::integral_constant<int, R>{}, row);
+  if constexpr (R > 1) {
+    if (row < rows)
+      for_each_tile_of_rows<R - 1>(
+          rows - row, [&](auto tile, int64_t first) __attribute__((always_inline)) { f(tile, row + first); });
+  }
+}
+
+// C [rows, n] = A [rows, k] B, B in panels: pack_columns. Runs on the calling thread.
+struct PanelProduct {
+  int64_t rows, columns, depth;
+  const float* a;
+  int64_t a_row_stride, a_k_stride;
+  const float* panels;
+  float* c;
+  int64_t c_stride;
+  bool add;  // to what C holds
+  void operator()() const;
+};
+
+// Elements that the panels of a [depth, n] matrix take.
+inline int64_t panel_elements(int64_t depth, int64_t n) { return depth * padded(n); }
+// B [depth, n], rows `stride` apart, into panels: panel p, of columns 64 p .., begins at element 64 p depth.
+void pack_row(const float* row, int64_t k, int64_t depth, int64_t n, float* panels);  // row k of B; nullptr: zeros
+void pack_columns(const float* b, int64_t stride, int64_t depth, int64_t n, float* panels);
+
+}  // namespace poph

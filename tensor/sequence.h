@@ -1,0 +1,28 @@
+#pragma once
+#include "tensor/ops.h"
+#include "tensor/parallel.h"
+
+namespace poph {
+
+// One axis of [T, B, N, F] as a sequence: element (step, row) is row `step * step_stride + row * row_stride` of the flat matrix.
+// Neither direction needs a permuted copy.
+struct Sequence {
+  int64_t steps, rows, step_stride, row_stride;
+  Sequence(const Shape& x, SequenceAxis axis) {
+    require(x.rank() == 4, "lstm: expected [T,B,N,F], found ", x);
+    const int64_t cells = x[0] * x[1] * x[2];
+    steps = axis == SequenceAxis::time ? x[0] : x[2];
+    rows = steps ? cells / steps : 0;
+    step_stride = axis == SequenceAxis::time ? rows : 1;
+    row_stride = axis == SequenceAxis::time ? 1 : steps;
+  }
+  POPH_HD int64_t at(int64_t step, int64_t row) const { return step * step_stride + row * row_stride; }
+};
+
+// The CPU's float32 form (lstm_rows.cpp), with the arguments checked: all rows through all steps, weights packed for each call.
+void lstm_rows(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, const Sequence& s,
+               const LstmState& initial, LstmResult& result);
+LstmGradients lstm_grad_rows(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const LstmResult& forward,
+                             const Sequence& s, const Tensor& dh);
+
+}  // namespace poph
