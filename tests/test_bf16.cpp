@@ -177,6 +177,17 @@ BOOST_AUTO_TEST_CASE(every_gradient_has_the_dtype_of_its_variable) {
   for (const Var& parameter : parameters) BOOST_TEST((parameter.gradient().dtype() == Dtype::f32));
 }
 
+// .. and a layer's are those that float32 products give of the bf16 numbers.
+BOOST_AUTO_TEST_CASE(gradients_of_a_linear_layer) {
+  const Tensor x = random_input({50, 6}, 1, Dtype::bf16), dy = random_input({50, 4}, 2, Dtype::bf16);
+  const Var input(x, true), weight(random_input({4, 6}, 3, Dtype::f32), true), bias(random_input({4}, 4, Dtype::f32), true);
+  backward(sum(mul(linear(input, weight, bias), Var(dy))));
+  const Tensor wide_x = x.to(Dtype::f32), wide_dy = dy.to(Dtype::f32), rounded_weight = weight.value().to(Dtype::bf16);
+  BOOST_TEST(relative_difference(weight.gradient(), matmul(wide_dy, wide_x, true, false)) < 2e-6);
+  BOOST_TEST(relative_difference(bias.gradient(), sum_to(wide_dy, {4})) < 2e-6);
+  BOOST_TEST(same_bits(input.gradient(), matmul(wide_dy, rounded_weight.to(Dtype::f32)).to(Dtype::bf16)));
+}
+
 BOOST_AUTO_TEST_CASE(parameters_are_never_bf16) {
   Tensor x = random_input({3}, 1, Dtype::bf16);
   BOOST_TEST(message_of([&] { sgd_update(x, x, 0.1); }) == "expected f32 or f64, found bf16");
