@@ -87,6 +87,7 @@ void bf16_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, c
 }
 
 #if POPH_CUDA
+static_assert(sizeof(bf16) == 2 && std::is_trivially_copyable_v<bf16>);  // cuBLAS reads it as its own
 template <class T>
 constexpr cudaDataType_t cuda_type = sizeof(T) == 8 ? CUDA_R_64F : sizeof(T) == 4 ? CUDA_R_32F : CUDA_R_16BF;
 
