@@ -128,14 +128,23 @@ Var matmul(const Var& a, const Var& b) {
   });
 }
 
-Var linear(const Var& x, const Var& weight, const Var& bias) {
+namespace {
+// A float32 weight as a pass in bf16 multiplies with it.
+Tensor weight_for(const Var& x, const Var& weight) {
+  return x.value().dtype() == Dtype::bf16 ? weight.value().to(Dtype::bf16) : weight.value();
+}
+}  // namespace
+
+Var linear(const Var& x, const Var& weight, const Var& bias, bool wide) {
   Vars inputs{x, weight};
   if (bias.defined()) inputs.push_back(bias);
-  return record(linear(x.value(), weight.value(), bias.defined() ? bias.value() : Tensor()), inputs,
-                [x = x.value(), weight = weight.value(), wants_dx = x.wants_gradient(), biased = bias.defined()](const Tensors& dy) {
+  const Tensor w = weight_for(x, weight);
+  return record(linear(x.value(), w, bias.defined() ? bias.value() : Tensor(), wide), inputs,
+                [x = x.value(), w, wants_dx = x.wants_gradient(), biased = bias.defined()](const Tensors& dy) {
                   const Tensor dy_rows = dy[0].reshape({dy[0].shape().rows(), dy[0].shape().last()});
-                  const Tensor x_rows = x.reshape({x.shape().rows(), x.shape().last()});
-                  Tensors gradients{wants_dx ? matmul(dy_rows, weight).reshape(x.shape()) : Tensor(), matmul(dy_rows, x_rows, true, false)};
+                  const Tensor x_rows = x.reshape({x.shape().rows(), x.shape().last()}), dy_factor = dy_rows.to(x.dtype());
+                  Tensors gradients{wants_dx ? matmul(dy_factor, w).reshape(x.shape()) : Tensor(),
+                                    matmul(dy_factor, x_rows, true, false, true)};
                   if (biased) gradients.push_back(dy_rows);  // summed over rows by the engine
                   return gradients;
                 });
@@ -155,12 +164,12 @@ Var note_features(const Tensor& roll, const Var& conv, const Tensor& beat, int64
 }
 
 Var lstm(const Var& x, const Var& weight_ih, const Var& weight_hh, const Var& bias, SequenceAxis axis) {
-  const LstmResult result = lstm(x.value(), weight_ih.value(), weight_hh.value(), bias.value(), axis);
-  return record(result.h, {x, weight_ih, weight_hh, bias},
-                [x = x.value(), weight_ih = weight_ih.value(), weight_hh = weight_hh.value(), result, axis](const Tensors& dy) {
-                  const LstmGradients g = lstm_grad(x, weight_ih, weight_hh, result, axis, dy[0]);
-                  return Tensors{g.dx, g.dweight_ih, g.dweight_hh, g.dbias};
-                });
+  const Tensor w_ih = weight_for(x, weight_ih), w_hh = weight_for(x, weight_hh);
+  const LstmResult result = lstm(x.value(), w_ih, w_hh, bias.value(), axis);
+  return record(result.h, {x, weight_ih, weight_hh, bias}, [x = x.value(), w_ih, w_hh, result, axis](const Tensors& dy) {
+    const LstmGradients g = lstm_grad(x, w_ih, w_hh, result, axis, dy[0]);
+    return Tensors{g.dx, g.dweight_ih, g.dweight_hh, g.dbias};
+  });
 }
 
 Var attention(const Var& q, const Var& k, const Var& v, const AttentionSettings& settings) {

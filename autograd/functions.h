@@ -1,7 +1,8 @@
 #pragma once
 #include "autograd/var.h"
 
-// The differentiable functions. Shapes, conventions and errors are those of the op of the same name in tensor/ops.h.
+// The differentiable functions. Shapes, conventions and errors are those of the op of the same name in tensor/ops.h. Parameters are
+// wide: where x is bf16, weights are rounded to it in the forward pass, and their gradients are float32.
 namespace poph {
 
 Var add(const Var& a, const Var& b);
@@ -27,7 +28,7 @@ Var permute(const Var& x, const std::vector<int>& axes);
 Var dropout(const Var& x, double probability, RandomKey key);
 
 Var matmul(const Var& a, const Var& b);       // 2-D
-Var linear(const Var& x, const Var& weight, const Var& bias = {});
+Var linear(const Var& x, const Var& weight, const Var& bias = {}, bool wide = false);
 Var unfold_notes(const Var& x, int64_t kernel, int64_t pad_below);
 Var note_features(const Tensor& roll, const Var& conv, const Tensor& beat, int64_t lowest_note, bool descending);
 Var lstm(const Var& x, const Var& weight_ih, const Var& weight_hh, const Var& bias, SequenceAxis axis);

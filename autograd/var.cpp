@@ -19,6 +19,11 @@ struct Node {
   static std::shared_ptr<Node>& maker_of(const Var& var) { return var.state_->maker; }
   static size_t output_of(const Var& var) { return var.state_->output; }
 
+  // What is handed on has the shape and dtype of the variable: a bf16 gradient of a float32 bias is summed in float32.
+  static Tensor fitted(const Tensor& gradient, const Tensor& value) {
+    return (gradient.shape() == value.shape() ? gradient : sum_to(gradient, value.shape())).to(value.dtype());
+  }
+
   // The closure's gradient may be any tensor, one shared with others too: adding to it in place needs a copy of our own.
   static void accumulate(Tensor& sum, const Tensor& gradient) { sum = sum.defined() ? add(sum, gradient) : gradient; }
 };
@@ -91,7 +96,7 @@ void backward(const Var& loss) {
     require(gradients.size() == node->inputs.size(), "backward: ", gradients.size(), " gradients for ", node->inputs.size(), " inputs");
     for (size_t i = 0; i < gradients.size(); ++i)
       if (gradients[i].defined() && node->inputs[i].wants_gradient())
-        hand_on(node->inputs[i], sum_to(gradients[i], node->inputs[i].shape()));
+        hand_on(node->inputs[i], Node::fitted(gradients[i], node->inputs[i].value()));
     node->inputs.clear();
   }
 }

@@ -38,7 +38,8 @@ class Var {
 
 using Vars = std::vector<Var>;
 // From the gradients of the outputs (zeros where nothing used one) to one gradient per input, of the input's or of the broadcast
-// shape; an undefined Tensor says "none". Called at most once, so it may overwrite what it captured.
+// shape, f32 or bf16 where either is the input's dtype; an undefined Tensor says "none". Called at most once, so it may overwrite
+// what it captured.
 using Backward = std::function<Tensors(const Tensors& dy)>;
 
 // Makes a Var whose gradient `backward` will hand on to the inputs. When no input wants a gradient, or under NoGrad, the closure

@@ -33,7 +33,7 @@ struct TrainConfig {
   double clip_norm = 0;  // 0 is off
   int64_t batch = 32, epochs = 100, patience = 5;
   bool monitor_train = false;         // train.monitor = "train_loss"
-  std::string precision = "float32";  // or tf32, bf16
+  Precision precision = Precision::float32;
 };
 
 struct GenerateConfig {

@@ -36,7 +36,8 @@ inline const Choices<OptimizerKind> optimizers = {
 inline const Choices<Schedule> schedules = {
     {"constant", Schedule::constant}, {"cosine", Schedule::cosine}, {"plateau", Schedule::plateau}};
 inline const Choices<bool> monitors = {{"validation_loss", false}, {"train_loss", true}};
-inline const Choices<std::string> precisions = {{"float32", "float32"}, {"tf32", "tf32"}, {"bf16", "bf16"}};
+inline const Choices<Precision> precisions = {
+    {"float32", Precision::float32}, {"tf32", Precision::tf32}, {"bf16", Precision::bf16}};
 
 // A million of anything is beyond every machine, and products of three such sizes still fit 64 bits.
 inline constexpr int64_t many = 1'000'000;

@@ -51,6 +51,15 @@ Data load_data(const Config& config, int threads, Progress& progress) {
   return data;
 }
 
+void say_precision(Precision precision, Device device, Progress& progress) {
+  const bool cpu = device == Device::cpu;
+  if (precision == Precision::tf32)
+    progress.line(cpu ? "tf32 on cpu: computed in float32" : "precision: products of float32 matrices in TF32");
+  if (precision == Precision::bf16)
+    progress.line(joined("precision: trains and validates in bf16; weights, sums and all that is composed are float32",
+                         cpu ? ". On a CPU this is slower than float32" : ""));
+}
+
 void say_data(const Data& data, const Config& config, Progress& progress) {
   const Corpus& corpus = data.corpus;
   std::string sources;
@@ -212,7 +221,6 @@ std::string kept_after_divergence(const RunFolder& folder) {
 int run_experiment(const RunOptions& options) {
   Config config = load_config(options.file, options.overrides, bundled_corpus());
   const Device device = parse_device(options.device);
-  require(config.train.precision == "float32", "train.precision: \"", config.train.precision, "\" is not supported yet, only \"float32\"");
   if (options.threads > 0) set_threads(options.threads);
   if (options.smoke) {
     config.name += "-smoke";
@@ -240,6 +248,7 @@ int run_experiment(const RunOptions& options) {
     progress.log_to(folder->file("log.txt"));
   }
   progress.line(fmt::format("PopH {} ({}) on {}, {} threads", POPH_VERSION, POPH_REVISION, device_name(device), threads()));
+  say_precision(config.train.precision, device, progress);
 
   const Data data = load_data(config, options.threads, progress);
   say_data(data, config, progress);

@@ -68,6 +68,7 @@ Trainer::Trainer(const Config& config, Biaxial& model, const Windows& train, con
     : config_(config), model_(model), train_(train), valid_(valid), limits_(limits),
       loss_(config.loss, config.model, model.note_head.weight.value().dtype(), model.note_head.weight.value().device()) {
   optimizer_.kind = config.train.optimizer;
+  if (config.train.precision == Precision::bf16) model.activations = Dtype::bf16;
   const int64_t count = limits.validation_windows ? std::min(limits.validation_windows, valid.count()) : valid.count();
   valid_which_.resize(count);
   std::iota(valid_which_.begin(), valid_which_.end(), 0);
@@ -91,6 +92,7 @@ double Trainer::learning_rate() const {
 }
 
 LossValues Trainer::train_step(std::span<const int64_t> which, int64_t epoch) {
+  const Tf32Products tf32(config_.train.precision == Precision::tf32);
   std::vector<int64_t> shifts;
   for (int64_t window : which) shifts.push_back(epoch_shift(window, config_.data.transpose, config_.seed, epoch));
   const Batch data = train_.batch(which, config_.model.channels, Dtype::f32, shifts);
@@ -193,6 +195,7 @@ bool Trainer::end_epoch(const RunFolder& folder, Progress& progress) {
   train.add(state_.train_sum, 1.0 / static_cast<double>(state_.train_windows));
   std::optional<LossValues> valid;
   if (!valid_which_.empty()) {
+    const Tf32Products tf32(config_.train.precision == Precision::tf32);
     valid = window_loss(model_, loss_, valid_, valid_which_, config_.train.batch, false, stop_requested);
     if (!valid) {
       save(folder, "last");

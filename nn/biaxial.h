@@ -13,12 +13,14 @@ struct Prediction {
 // The model of SPEC 3 to 5: features, any list of blocks, heads.
 struct Biaxial {
   ModelSettings settings;
+  // What operator() keeps between layers: the parameters' dtype, or bf16 beside float32 parameters. Its results are wide.
+  Dtype activations;
   OctaveConv octave_conv;
   std::vector<Block> blocks;
   Linear note_head, volume_head;
 
   Biaxial(const ModelSettings& model, uint64_t seed, Dtype dtype, Device device) : Biaxial(model, Initializer{seed, dtype, device}) {}
-  Biaxial(const ModelSettings& model, Initializer init) : settings(model) {
+  Biaxial(const ModelSettings& model, Initializer init) : settings(model), activations(init.dtype) {
     octave_conv = OctaveConv::make(init, model.channels, model.octave_units);
     int64_t width = feature_width();
     for (int64_t i = 0; i < static_cast<int64_t>(model.blocks.size()); ++i) {
@@ -58,10 +60,11 @@ struct Biaxial {
 
   // input, target [T,B,N,C] and beat [T,B,16], notes in ascending pitch. The target serves as the chosen notes only.
   Prediction operator()(const Tensor& input, const Tensor& target, const Tensor& beat, Pass& pass) const {
-    const Tensor roll = pass.dropout(input, settings.input_dropout);  // one after the other: dropouts are numbered as they happen
-    const Tensor place = pass.dropout(beat, settings.input_dropout);
+    // One after the other: dropouts are numbered as they happen.
+    const Tensor roll = pass.dropout(input.to(activations), settings.input_dropout);
+    const Tensor place = pass.dropout(beat.to(activations), settings.input_dropout);
     Var x = features(roll, place, pass);
-    const Tensor chosen = pass.dropout(chosen_notes(target), settings.input_dropout);
+    const Tensor chosen = pass.dropout(chosen_notes(target.to(activations)), settings.input_dropout);
     for (int64_t i = 0; i < static_cast<int64_t>(blocks.size()); ++i) {
       if (conditioned() && i == conditioning_point()) x = concat_last({x, Var(chosen)});
       x = std::visit([&](const auto& block) { return block(x, pass); }, blocks[i]);
@@ -79,7 +82,7 @@ struct Biaxial {
 
   Prediction heads(const Var& x) const {
     const auto ascending = [&](const Var& y) { return settings.descending && y.shape()[2] > 1 ? flip(y, 2) : y; };
-    return {ascending(note_head(x)), settings.channels > 1 ? ascending(volume_head(x)) : Var()};
+    return {ascending(note_head(x, true)), settings.channels > 1 ? ascending(volume_head(x, true)) : Var()};
   }
 
   void each_parameter(const ParameterFn& f) {

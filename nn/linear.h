@@ -10,7 +10,7 @@ struct Linear {  // (.., in) -> (.., out)
   static Linear make(Initializer& init, int64_t inputs, int64_t outputs, bool biased) {
     return {init.glorot_uniform({outputs, inputs}), biased ? init.constant({outputs}, 0) : Var()};
   }
-  Var operator()(const Var& x) const { return linear(x, weight, bias); }
+  Var operator()(const Var& x, bool wide = false) const { return linear(x, weight, bias, wide); }
   void each_parameter(const ParameterFn& f) {
     f("weight", weight);
     if (bias.defined()) f("bias", bias);

@@ -35,9 +35,12 @@ std::optional<Dtype> dtype_called(std::string_view name) {
   if (name == "F32") return Dtype::f32;
   if (name == "F64") return Dtype::f64;
   if (name == "I32") return Dtype::i32;
+  if (name == "BF16") return Dtype::bf16;
   return std::nullopt;
 }
-const char* name_of(Dtype dtype) { return dtype == Dtype::f32 ? "F32" : dtype == Dtype::f64 ? "F64" : "I32"; }
+const char* name_of(Dtype dtype) {
+  return dtype == Dtype::f32 ? "F32" : dtype == Dtype::f64 ? "F64" : dtype == Dtype::bf16 ? "BF16" : "I32";
+}
 
 // SAX, because the parser's own tree keeps the last of two equal names without a word and turns huge integers into floats.
 class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
@@ -218,7 +221,7 @@ TensorFile read_safetensors(const std::string& path) {
   TensorFile file;
   for (const TensorEntry& entry : header.entries) {
     const auto dtype = dtype_called(entry.dtype);
-    require(dtype.has_value(), path, ": tensor \"", printable(entry.name), "\" is ", entry.dtype, ", expected F32, F64 or I32");
+    require(dtype.has_value(), path, ": tensor \"", printable(entry.name), "\" is ", entry.dtype, ", expected F32, F64, BF16 or I32");
     require(entry.shape.size() <= Shape::max_rank, path, ": tensor \"", printable(entry.name), "\" has ", entry.shape.size(),
             " axes, expected at most ", Shape::max_rank);
     Shape shape;
@@ -239,7 +242,7 @@ std::string safetensors_bytes(const TensorFile& file) {
     require(name != "__metadata__", "safetensors: no tensor may be called __metadata__");
     ordered.emplace_back(&name, tensor.to(Device::cpu));
   }
-  auto rank = [](Dtype dtype) { return dtype == Dtype::f64 ? 0 : dtype == Dtype::f32 ? 1 : 2; };
+  auto rank = [](Dtype dtype) { return dtype == Dtype::f64 ? 0 : dtype == Dtype::f32 ? 1 : dtype == Dtype::i32 ? 2 : 3; };
   std::stable_sort(ordered.begin(), ordered.end(),
                    [&](const Named& a, const Named& b) { return rank(a.second.dtype()) < rank(b.second.dtype()); });
 

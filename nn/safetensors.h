@@ -31,7 +31,7 @@ struct SafetensorsHeader {
 // Every legal dtype; reads the header alone. Error "PATH: what was found, what was expected".
 SafetensorsHeader inspect_safetensors(const std::string& path);
 
-// On the CPU, with the file's own dtypes: F32, F64 and I32. Another legal one is an Error that names the tensor.
+// On the CPU, with the file's own dtypes: F32, F64, BF16 and I32. Another legal one is an Error that names the tensor.
 TensorFile read_safetensors(const std::string& path);
 
 // The bytes that the reference writer gives: larger dtypes first, then by name. Tensors may be on any device.

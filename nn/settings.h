@@ -52,5 +52,6 @@ struct LossSettings {
 
 enum class OptimizerKind { nadam, adam, adamw, sgd };
 enum class Schedule { constant, cosine, plateau };
+enum class Precision { float32, tf32, bf16 };
 
 }  // namespace poph

@@ -73,6 +73,12 @@ struct Drop {
   POPH_HD T factor(uint32_t bits) const { return bits >= threshold ? T(kept) : T(0); }
 };
 
+template <class A, class T>
+POPH_HD void store(const A* from, T* to, int64_t count) {  // nothing to do where the product reads the scores themselves
+  if constexpr (!std::is_same_v<A, T>)
+    for (int64_t i = 0; i < count; ++i) to[i] = T(from[i]);
+}
+
 struct Rows {  // which query a row of the tile's scores is
   Sizes s;
   Tile tile;
@@ -83,51 +89,59 @@ struct Rows {  // which query a row of the tile's scores is
   }
 };
 
+// Scores and probabilities are computed in A. Where T is narrower, what the next product reads is written as T beside them.
 template <class T>
 struct SoftmaxRow {
-  T *scores, *log_sum_exp;
-  T scale;
+  using A = accumulate_t<T>;
+  A *scores, *log_sum_exp;
+  T* weights;
+  A scale;
   Rows rows;
   Visible visible;
   Drop drop;
   POPH_HD void operator()(int64_t row) const {
-    T* x = scores + row * rows.tile.keys;
+    A* x = scores + row * rows.tile.keys;
     const int64_t seen = visible(rows.query(row));
-    T largest = x[0] * scale, total = T(0);
+    A largest = x[0] * scale, total = A(0);
     for (int64_t i = 0; i < seen; ++i) {
       x[i] *= scale;
       largest = x[i] > largest ? x[i] : largest;
     }
     for (int64_t i = 0; i < seen; ++i) x[i] = std::exp(x[i] - largest);
     for (int64_t i = 0; i < seen; ++i) total += x[i];
-    const T factor = T(1) / total;
+    const A factor = A(1) / total;
     for (int64_t i = 0; i < seen; ++i) x[i] *= factor;
-    for (int64_t i = seen; i < rows.tile.keys; ++i) x[i] = T(0);
+    for (int64_t i = seen; i < rows.tile.keys; ++i) x[i] = A(0);
     log_sum_exp[rows.flat(row)] = largest + std::log(total);
     drop.apply(rows.flat(row), x, seen);
+    store(x, weights + row * rows.tile.keys, rows.tile.keys);
   }
 };
 
 // From raw scores and dP (gradient of the dropped-out probabilities) to the dropped-out probabilities and dS, both in place.
 template <class T>
 struct SoftmaxGradRow {
-  T *scores, *dscores;
-  const T* log_sum_exp;
-  T scale;
+  using A = accumulate_t<T>;
+  A *scores, *dscores;
+  T *weights, *dweights;
+  const A* log_sum_exp;
+  A scale;
   Rows rows;
   Visible visible;
   Drop drop;
   POPH_HD void operator()(int64_t row) const {
-    T *p = scores + row * rows.tile.keys, *dp = dscores + row * rows.tile.keys;
+    A *p = scores + row * rows.tile.keys, *dp = dscores + row * rows.tile.keys;
     const int64_t seen = visible(rows.query(row)), flat = rows.flat(row);
-    const T normaliser = log_sum_exp[flat];
-    T dot = T(0);
+    const A normaliser = log_sum_exp[flat];
+    A dot = A(0);
     for (int64_t i = 0; i < seen; ++i) p[i] = std::exp(p[i] * scale - normaliser);
     drop.apply(flat, dp, seen);
     for (int64_t i = 0; i < seen; ++i) dot += p[i] * dp[i];
     for (int64_t i = 0; i < seen; ++i) dp[i] = scale * p[i] * (dp[i] - dot);
     drop.apply(flat, p, seen);
-    for (int64_t i = seen; i < rows.tile.keys; ++i) p[i] = dp[i] = T(0);
+    for (int64_t i = seen; i < rows.tile.keys; ++i) p[i] = dp[i] = A(0);
+    store(p, weights + row * rows.tile.keys, rows.tile.keys);
+    store(dp, dweights + row * rows.tile.keys, rows.tile.keys);
   }
 };
 
@@ -135,6 +149,7 @@ struct SoftmaxGradRow {
 // of the tile's scores.
 template <class T>
 struct Products {
+  using A = accumulate_t<T>;
   Device device;
   Sizes s;
   Tile tile;
@@ -142,7 +157,8 @@ struct Products {
   T* queries(const Tensor& x, int64_t head) const {
     return x.data<T>() + (tile.first_group * s.queries + tile.first_query) * s.features + head * s.width;
   }
-  T* keys(const Tensor& x, int64_t head) const { return x.data<T>() + tile.first_group * s.keys * s.features + head * s.width; }
+  template <class E = T>
+  E* keys(const Tensor& x, int64_t head) const { return x.data<E>() + tile.first_group * s.keys * s.features + head * s.width; }
 
   // Many small groups keep every thread busy inside one product; a long sequence is one group, and its heads are shared out.
   template <class F>
@@ -152,7 +168,7 @@ struct Products {
   }
 
   // scores = A B' over rows of queries and rows of keys
-  void scores(const Tensor& of_queries, const Tensor& of_keys, T* to) const {
+  void scores(const Tensor& of_queries, const Tensor& of_keys, A* to) const {
     for_each_head([&](int64_t head) {
       gemm_batched<T>(device, {tile.groups, s.queries * s.features, s.keys * s.features, tile.stride()}, false, true, tile.queries, tile.keys,
                       s.width, 1, queries(of_queries, head), s.features, keys(of_keys, head), s.features, 0,
@@ -167,15 +183,20 @@ struct Products {
                       queries(to, head), s.features);
     });
   }
-  // rows of keys += weights' * rows of queries
+  // rows of keys += weights' * rows of queries; they are A, for a sum goes on from tile to tile
   void scatter(const T* weights, const Tensor& of_queries, const Tensor& to) const {
     for_each_head([&](int64_t head) {
       gemm_batched<T>(device, {tile.groups, tile.stride(), s.queries * s.features, s.keys * s.features}, true, false, tile.keys, s.width,
                       tile.queries, 1, weights + head * tile.head_stride(), tile.keys, queries(of_queries, head), s.features, 1,
-                      keys(to, head), s.features);
+                      keys<A>(to, head), s.features);
     });
   }
 };
+
+// What products read in place of the scores: themselves, or room for them as T.
+Tensor narrow_copy(const Tensor& scores, Dtype dtype) {
+  return scores.dtype() == dtype ? scores : Tensor(scores.shape(), dtype, scores.device());
+}
 
 Drop make_drop(const AttentionSettings& settings, int64_t keys) {
   return {settings.key, drop_threshold(settings.dropout), settings.dropout > 0 ? 1 / (1 - settings.dropout) : 0.0, (keys + 3) / 4};
@@ -187,16 +208,19 @@ AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, con
   const Sizes s = check_sizes(q, k, v, settings);
   const Visible visible{s.keys - s.queries, settings.visible_step, s.keys};
   const Drop drop = make_drop(settings, s.keys);
-  AttentionResult result{Tensor(q.shape(), q.dtype(), q.device()), Tensor({s.groups, s.heads, s.queries}, q.dtype(), q.device())};
+  const Dtype wide = accumulate_dtype(q.dtype());
+  AttentionResult result{Tensor(q.shape(), q.dtype(), q.device()), Tensor({s.groups, s.heads, s.queries}, wide, q.device())};
   visit_dtype(q.dtype(), [&](auto type) {
     using T = decltype(type);
+    using A = accumulate_t<T>;
     for_each_tile(s, visible, [&](const Tile& tile) {
-      Tensor scores({s.heads, tile.groups, tile.queries, tile.keys}, q.dtype(), q.device());
+      Tensor scores({s.heads, tile.groups, tile.queries, tile.keys}, wide, q.device()), weights = narrow_copy(scores, q.dtype());
       const Products<T> products{q.device(), s, tile};
-      products.scores(q, k, scores.data<T>());
+      products.scores(q, k, scores.data<A>());
       for_each_row(q.device(), s.heads * tile.groups * tile.queries, tile.keys,
-                   SoftmaxRow<T>{scores.data<T>(), result.log_sum_exp.data<T>(), T(settings.scale), {s, tile}, visible, drop});
-      products.gather(scores.data<T>(), v, result.y);
+                   SoftmaxRow<T>{scores.data<A>(), result.log_sum_exp.data<A>(), weights.data<T>(), A(settings.scale), {s, tile}, visible,
+                                 drop});
+      products.gather(weights.data<T>(), v, result.y);
     });
   });
   return result;
@@ -207,25 +231,28 @@ AttentionGradients attention_grad(const Tensor& q, const Tensor& k, const Tensor
   const Sizes s = check_sizes(q, k, v, settings);
   const Visible visible{s.keys - s.queries, settings.visible_step, s.keys};
   const Drop drop = make_drop(settings, s.keys);
-  AttentionGradients g{Tensor(q.shape(), q.dtype(), q.device()), Tensor::zeros(k.shape(), k.dtype(), k.device()),
-                       Tensor::zeros(v.shape(), v.dtype(), v.device())};
+  const Dtype wide = accumulate_dtype(q.dtype());
+  AttentionGradients g{Tensor(q.shape(), q.dtype(), q.device()), Tensor::zeros(k.shape(), wide, k.device()),
+                       Tensor::zeros(v.shape(), wide, v.device())};
   visit_dtype(q.dtype(), [&](auto type) {
     using T = decltype(type);
+    using A = accumulate_t<T>;
     for_each_tile(s, visible, [&](const Tile& tile) {
       const Shape shape{s.heads, tile.groups, tile.queries, tile.keys};
-      Tensor scores(shape, q.dtype(), q.device()), dscores(shape, q.dtype(), q.device());
+      Tensor scores(shape, wide, q.device()), dscores(shape, wide, q.device());
+      Tensor weights = narrow_copy(scores, q.dtype()), dweights = narrow_copy(dscores, q.dtype());
       const Products<T> products{q.device(), s, tile};
-      products.scores(q, k, scores.data<T>());
-      products.scores(dy, v, dscores.data<T>());
+      products.scores(q, k, scores.data<A>());
+      products.scores(dy, v, dscores.data<A>());
       for_each_row(q.device(), shape.rows(), tile.keys,
-                   SoftmaxGradRow<T>{scores.data<T>(), dscores.data<T>(), forward.log_sum_exp.data<T>(), T(settings.scale), {s, tile},
-                                     visible, drop});
-      products.scatter(scores.data<T>(), dy, g.dv);
-      products.gather(dscores.data<T>(), k, g.dq);
-      products.scatter(dscores.data<T>(), q, g.dk);
+                   SoftmaxGradRow<T>{scores.data<A>(), dscores.data<A>(), weights.data<T>(), dweights.data<T>(),
+                                     forward.log_sum_exp.data<A>(), A(settings.scale), {s, tile}, visible, drop});
+      products.scatter(weights.data<T>(), dy, g.dv);
+      products.gather(dweights.data<T>(), k, g.dq);
+      products.scatter(dweights.data<T>(), q, g.dk);
     });
   });
-  return g;
+  return {g.dq, g.dk.to(k.dtype()), g.dv.to(v.dtype())};
 }
 
 }  // namespace poph

@@ -28,12 +28,12 @@ struct UnfoldNotesGrad {  // gathers, for one note, every patch it is part of
   POPH_HD void operator()(int64_t row) const {
     const int64_t note = row % notes, group = row - note;
     for (int64_t channel = 0; channel < channels; ++channel) {
-      T total = T(0);
+      accumulate_t<T> total = 0;
       for (int64_t offset = 0; offset < kernel; ++offset) {
         const int64_t patch = note - offset + pad_below;
         if (patch >= 0 && patch < notes) total += dy[((group + patch) * channels + channel) * kernel + offset];
       }
-      dx[row * channels + channel] = total;
+      dx[row * channels + channel] = T(total);
     }
   }
 };
@@ -50,11 +50,11 @@ struct NoteFeatures {  // a row is one (t, b, position in note order)
     const int64_t position = row % notes, group = row / notes, note = descending ? notes - 1 - position : position;
     const int64_t width = 1 + pitch_classes + 1 + units + beats, pitch_class = (lowest_note + note) % pitch_classes;
     T* to = y + row * width;
-    T count = T(0);
+    accumulate_t<T> count = 0;
     for (int64_t other = note % pitch_classes; other < notes; other += pitch_classes) count += roll[(group * notes + other) * channels];
-    to[0] = T(note) / T(notes);
+    to[0] = T(accumulate_t<T>(note) / accumulate_t<T>(notes));
     for (int64_t i = 0; i < pitch_classes; ++i) to[1 + i] = i == pitch_class ? T(1) : T(0);
-    to[1 + pitch_classes] = count;
+    to[1 + pitch_classes] = T(count);
     for (int64_t i = 0; i < units; ++i) to[2 + pitch_classes + i] = conv[(group * notes + note) * units + i];
     for (int64_t i = 0; i < beats; ++i) to[2 + pitch_classes + units + i] = beat[group * beats + i];
   }

@@ -174,6 +174,14 @@ std::string device_name(Device device) {
   return joined(device);
 }
 
+namespace {
+bool tf32_products = false;
+}  // namespace
+
+Tf32Products::Tf32Products(bool on) : before_(tf32_products) { tf32_products = on; }
+Tf32Products::~Tf32Products() { tf32_products = before_; }
+bool Tf32Products::allowed() { return tf32_products; }
+
 #if POPH_CUDA
 void check(cudaError_t status) { require(status == cudaSuccess, "CUDA: ", cudaGetErrorString(status)); }
 void check(cublasStatus_t status) { require(status == CUBLAS_STATUS_SUCCESS, "cuBLAS: ", cublasGetStatusString(status)); }
@@ -192,6 +200,11 @@ cublasHandle_t cublas() {
     cublasHandle_t made;
     check(cublasCreate(&made));
     check(cublasSetStream(made, stream()));
+    // Our own workspace: cuBLAS allocates none within a captured graph, and one stream with one workspace repeats bit for bit. As
+    // large as its own would be on an H100. Setting the stream would drop it, so this comes last.
+    constexpr size_t workspace_bytes = size_t{32} << 20;
+    static const auto* workspace = new std::shared_ptr<std::byte>(allocate(Device::cuda, workspace_bytes));
+    check(cublasSetWorkspace(made, workspace->get(), workspace_bytes));
     return made;
   }();
   return handle;

@@ -42,6 +42,19 @@ void set_threads(int count);  // OpenMP threads of the CPU kernels
 int threads();
 std::string blas_name();  // OpenBLAS's version and the kernels it picked
 
+// While one that is `on` lives, the GPU's float32 products round their operands to TF32 (10 bits of fraction). The CPU's do not.
+class Tf32Products {
+ public:
+  explicit Tf32Products(bool on);
+  ~Tf32Products();
+  Tf32Products(const Tf32Products&) = delete;
+  Tf32Products& operator=(const Tf32Products&) = delete;
+  static bool allowed();
+
+ private:
+  bool before_;
+};
+
 #if POPH_CUDA
 void check(cudaError_t status);
 void check(cublasStatus_t status);

@@ -43,20 +43,22 @@ struct Scale {
   template <class T> POPH_HD T operator()(T x) const { return T(factor) * x; }
 };
 
-// -- how a formula meets memory
+// -- how a formula meets memory: numbers are loaded, computed with as accumulate_t, and rounded once as they are stored
 template <class T, class Formula>
 struct Map {
+  using A = accumulate_t<T>;
   Formula formula;
   const T* x;
   T* y;
-  POPH_HD void operator()(int64_t i) const { y[i] = formula(x[i]); }
+  POPH_HD void operator()(int64_t i) const { y[i] = T(formula(A(x[i]))); }
 };
 template <class T, class Formula>
 struct Map2 {
+  using A = accumulate_t<T>;
   Formula formula;
   const T *a, *b;
   T* y;
-  POPH_HD void operator()(int64_t i) const { y[i] = formula(a[i], b[i]); }
+  POPH_HD void operator()(int64_t i) const { y[i] = T(formula(A(a[i]), A(b[i]))); }
 };
 // Where element i of the result lies in an operand: a broadcast axis has stride 0.
 struct BroadcastStrides {
@@ -82,20 +84,23 @@ struct BroadcastStrides {
 };
 template <class T, class Formula>
 struct BroadcastMap2 {
+  using A = accumulate_t<T>;
   Formula formula;
   const T *a, *b;
   T* y;
   BroadcastStrides index_a, index_b;
-  POPH_HD void operator()(int64_t i) const { y[i] = formula(a[index_a(i)], b[index_b(i)]); }
+  POPH_HD void operator()(int64_t i) const { y[i] = T(formula(A(a[index_a(i)]), A(b[index_b(i)]))); }
 };
-template <class T, class Formula>
+template <class T, class Row, class Formula>
 struct RowMap2 {  // b is one row, used again for every row of a: a bias
+  using A = accumulate_t<T>;
   Formula formula;
-  const T *a, *b;
+  const T* a;
+  const Row* b;
   T* y;
   int64_t width;
   POPH_HD void operator()(int64_t row) const {
-    for (int64_t i = 0; i < width; ++i) y[row * width + i] = formula(a[row * width + i], b[i]);
+    for (int64_t i = 0; i < width; ++i) y[row * width + i] = T(formula(A(a[row * width + i]), A(b[i])));
   }
 };
 template <class T>
@@ -132,7 +137,8 @@ Tensor map2(const char* name, Formula formula, const Tensor& a, const Tensor& b)
     if (a.shape() == b.shape())
       for_each_index(a.device(), y.elements(), Map2<T, Formula>{formula, a.data<T>(), b.data<T>(), y.data<T>()});
     else if (a.shape() == shape && b.shape().rank() == 1 && b.shape().last() == shape.last())
-      for_each_row(a.device(), shape.rows(), shape.last(), RowMap2<T, Formula>{formula, a.data<T>(), b.data<T>(), y.data<T>(), shape.last()});
+      for_each_row(a.device(), shape.rows(), shape.last(),
+                   RowMap2<T, T, Formula>{formula, a.data<T>(), b.data<T>(), y.data<T>(), shape.last()});
     else
       for_each_index(a.device(), y.elements(),
                      BroadcastMap2<T, Formula>{formula, a.data<T>(), b.data<T>(), y.data<T>(), {a.shape(), shape}, {b.shape(), shape}});
@@ -164,6 +170,20 @@ Tensor convert(const Tensor& x, Dtype dtype) {
 }
 
 Tensor add(const Tensor& a, const Tensor& b) { return map2("add", Add{}, a, b); }
+
+Tensor add_bias(const Tensor& x, const Tensor& bias) {
+  require(bias.shape() == Shape{x.shape().last()} && bias.dtype() == accumulate_dtype(x.dtype()), "add_bias: x ", x.dtype(), " ",
+          x.shape(), ", bias ", bias.dtype(), " ", bias.shape());
+  Tensor y(x.shape(), x.dtype(), x.device());
+  visit_dtype(x.dtype(), [&](auto type) {
+    using T = decltype(type);
+    using A = accumulate_t<T>;
+    for_each_row(x.device(), x.shape().rows(), x.shape().last(),
+                 RowMap2<T, A, Add>{Add{}, x.data<T>(), bias.data<A>(), y.data<T>(), x.shape().last()});
+  });
+  return y;
+}
+
 Tensor sub(const Tensor& a, const Tensor& b) { return map2("sub", Sub{}, a, b); }
 Tensor mul(const Tensor& a, const Tensor& b) { return map2("mul", Mul{}, a, b); }
 Tensor scale(const Tensor& x, double factor) { return map(Scale{factor}, x); }

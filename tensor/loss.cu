@@ -6,19 +6,21 @@ namespace {
 
 template <class T>
 struct Bce {
+  using A = accumulate_t<T>;
   const T *logit, *target;
   T* y;
   POPH_HD void operator()(int64_t i) const {
-    const T x = logit[i];
-    y[i] = (x > T(0) ? x : T(0)) - x * target[i] + std::log1p(std::exp(x > T(0) ? -x : x));
+    const A x = logit[i];
+    y[i] = T((x > A(0) ? x : A(0)) - x * A(target[i]) + std::log1p(std::exp(x > A(0) ? -x : x)));
   }
 };
 
 template <class T>
 struct BceGrad {
+  using A = accumulate_t<T>;
   const T *logit, *target, *dy;
   T* dx;
-  POPH_HD void operator()(int64_t i) const { dx[i] = (sigmoid_of(logit[i]) - target[i]) * dy[i]; }
+  POPH_HD void operator()(int64_t i) const { dx[i] = T((sigmoid_of(A(logit[i])) - A(target[i])) * A(dy[i])); }
 };
 
 }  // namespace

@@ -9,44 +9,53 @@ namespace {
 
 template <class T>
 struct Cell {  // element i = (row - first_row) * units + unit of one step
-  T *gates, *c, *h;
-  const T *bias, *c_before;  // c_before: row r at r * before_stride
+  using A = accumulate_t<T>;
+  T* gates;
+  A* c;
+  T* h;
+  const A *bias, *c_before;  // c_before: row r at r * before_stride
   int64_t units, step, first_row, before_stride;
   Sequence sequence;
+  const A* sums = nullptr;  // bf16: this step's x W_ih' + h W_hh', [rows, 4 units]; otherwise they lie in the gates
   POPH_HD void unit(int64_t row, int64_t j) const {
     const int64_t cell = sequence.at(step, row);
     T* gate = gates + cell * 4 * units;
-    const T in = sigmoid_of(gate[j] + bias[j]), forget = sigmoid_of(gate[units + j] + bias[units + j]);
-    const T candidate = tanh_of(gate[2 * units + j] + bias[2 * units + j]), out = sigmoid_of(gate[3 * units + j] + bias[3 * units + j]);
-    const T value = in * candidate + forget * c_before[row * before_stride + j];
-    gate[j] = in;
-    gate[units + j] = forget;
-    gate[2 * units + j] = candidate;
-    gate[3 * units + j] = out;
+    const A* sum;
+    if constexpr (std::is_same_v<T, A>) sum = gate;
+    else sum = sums + (row - first_row) * 4 * units;
+    const A in = sigmoid_of(sum[j] + bias[j]), forget = sigmoid_of(sum[units + j] + bias[units + j]);
+    const A candidate = tanh_of(sum[2 * units + j] + bias[2 * units + j]), out = sigmoid_of(sum[3 * units + j] + bias[3 * units + j]);
+    const A value = in * candidate + forget * c_before[row * before_stride + j];
+    gate[j] = T(in);
+    gate[units + j] = T(forget);
+    gate[2 * units + j] = T(candidate);
+    gate[3 * units + j] = T(out);
     c[cell * units + j] = value;
-    h[cell * units + j] = out * tanh_of(value);
+    h[cell * units + j] = T(out * tanh_of(value));
   }
   POPH_HD void operator()(int64_t i) const { unit(first_row + i / units, i % units); }
 };
 
 template <class T>
 struct CellGrad {  // turns the gates of one step into the gradients of their pre-activations, in place
+  using A = accumulate_t<T>;
   T* gates;
-  const T *c, *c_before, *dh;
-  T *dh_next, *dc;  // [rows, units]: what step + 1 sends back; dc is read and written
+  const A *c, *c_before;
+  const T* dh;
+  A *dh_next, *dc;  // [rows, units]: what step + 1 sends back; dc is read and written
   int64_t units, step, first_row, before_stride;
   Sequence sequence;
   POPH_HD void unit(int64_t row, int64_t j) const {
     const int64_t cell = sequence.at(step, row), state = (row - first_row) * units + j;
     T* gate = gates + cell * 4 * units;
-    const T in = gate[j], forget = gate[units + j], candidate = gate[2 * units + j], out = gate[3 * units + j];
-    const T squashed = tanh_of(c[cell * units + j]), before = c_before[row * before_stride + j];
-    const T dh_total = dh[cell * units + j] + dh_next[state];
-    const T dc_total = dc[state] + dh_total * out * (T(1) - squashed * squashed);
-    gate[j] = dc_total * candidate * in * (T(1) - in);
-    gate[units + j] = dc_total * before * forget * (T(1) - forget);
-    gate[2 * units + j] = dc_total * in * (T(1) - candidate * candidate);
-    gate[3 * units + j] = dh_total * squashed * out * (T(1) - out);
+    const A in = gate[j], forget = gate[units + j], candidate = gate[2 * units + j], out = gate[3 * units + j];
+    const A squashed = tanh_of(c[cell * units + j]), before = c_before[row * before_stride + j];
+    const A dh_total = A(dh[cell * units + j]) + dh_next[state];
+    const A dc_total = dc[state] + dh_total * out * (A(1) - squashed * squashed);
+    gate[j] = T(dc_total * candidate * in * (A(1) - in));
+    gate[units + j] = T(dc_total * before * forget * (A(1) - forget));
+    gate[2 * units + j] = T(dc_total * in * (A(1) - candidate * candidate));
+    gate[3 * units + j] = T(dh_total * squashed * out * (A(1) - out));
     dc[state] = dc_total * forget;
   }
   POPH_HD void operator()(int64_t i) const { unit(first_row + i / units, i % units); }
@@ -64,8 +73,9 @@ Sizes check_sizes(const Tensor& x, const Tensor& weight_ih, const Tensor& weight
   require(weight_ih.shape() == (Shape{4 * sizes.units, sizes.inputs}) && weight_hh.shape() == (Shape{4 * sizes.units, sizes.units}) &&
               bias.shape() == (Shape{4 * sizes.units}),
           "lstm: input ", x.shape(), ", weight_ih ", weight_ih.shape(), ", weight_hh ", weight_hh.shape(), ", bias ", bias.shape());
-  require(weight_ih.dtype() == x.dtype() && weight_hh.dtype() == x.dtype() && bias.dtype() == x.dtype() &&
-              (!initial.h.defined() || initial.h.dtype() == x.dtype()) && (!initial.c.defined() || initial.c.dtype() == x.dtype()),
+  const Dtype wide = accumulate_dtype(x.dtype());
+  require(weight_ih.dtype() == x.dtype() && weight_hh.dtype() == x.dtype() && bias.dtype() == wide &&
+              (!initial.h.defined() || initial.h.dtype() == x.dtype()) && (!initial.c.defined() || initial.c.dtype() == wide),
           "lstm: input ", x.dtype(), ", weights ", weight_ih.dtype(), " ", weight_hh.dtype(), " ", bias.dtype());
   require(initial.h.defined() == initial.c.defined() && (!initial.h.defined() || (initial.h.shape() == state && initial.c.shape() == state)),
           "lstm: initial state ", initial.h.shape(), " and ", initial.c.shape(), ", expected ", state);
@@ -73,25 +83,27 @@ Sizes check_sizes(const Tensor& x, const Tensor& weight_ih, const Tensor& weight
 }
 
 LstmResult empty_result(const Tensor& x, int64_t units) {
-  const auto made = [&](int64_t width) { return Tensor(x.shape().with(-1, width), x.dtype(), x.device()); };
-  return {made(units), made(4 * units), made(units)};
+  const auto made = [&](int64_t width, Dtype dtype) { return Tensor(x.shape().with(-1, width), dtype, x.device()); };
+  return {made(units, x.dtype()), made(4 * units, x.dtype()), made(units, accumulate_dtype(x.dtype()))};
 }
 
 // The state one step before: of the sequence itself, or the initial state, or no h and one row of zeros as every row's c.
 template <class T>
 struct Before {
-  const T *h = nullptr, *c = nullptr;
+  using A = accumulate_t<T>;
+  const T* h = nullptr;
+  const A* c = nullptr;
   int64_t stride = 0;
   Before(const LstmResult& result, const LstmState& initial, const Tensor& zeros, const Sequence& s, int64_t units, int64_t step)
-      : c(zeros.data<T>()) {
+      : c(zeros.data<A>()) {
     if (step > 0) {
       const int64_t offset = s.at(step - 1, 0) * units;
       h = result.h.data<T>() + offset;
-      c = result.c.data<T>() + offset;
+      c = result.c.data<A>() + offset;
       stride = s.row_stride * units;
     } else if (initial.h.defined()) {
       h = initial.h.data<T>();
-      c = initial.c.data<T>();
+      c = initial.c.data<A>();
       stride = units;
     }
   }
@@ -100,14 +112,14 @@ struct Before {
 // dW += sum over steps of dgates' inputs. Along time consecutive steps lie behind each other: one product does them all.
 template <class T>
 void add_weight_gradient(Device device, const Sequence& s, const T* dgates, int64_t gate_width, const T* inputs, int64_t width, int64_t lag,
-                         T* dweight) {
+                         accumulate_t<T>* dweight) {
   if (s.row_stride == 1 || lag == 0) {
     const int64_t cells = (s.steps - lag) * s.rows;
     gemm<T>(device, true, false, gate_width, width, cells, 1, dgates + lag * s.step_stride * gate_width, gate_width, inputs, width, 0,
             dweight, width);
     return;
   }
-  set_zero(dweight, device, gate_width * width * sizeof(T));
+  set_zero(dweight, device, gate_width * width * sizeof(accumulate_t<T>));
   for (int64_t step = lag; step < s.steps; ++step)
     gemm<T>(device, true, false, gate_width, width, s.rows, 1, dgates + s.at(step, 0) * gate_width, s.row_stride * gate_width,
             inputs + s.at(step - lag, 0) * width, s.row_stride * width, 1, dweight, width);
@@ -115,13 +127,15 @@ void add_weight_gradient(Device device, const Sequence& s, const T* dgates, int6
 
 LstmGradients finish_gradients(const Tensor& x, const LstmResult& forward, const Sizes& sizes, Tensor dx) {
   const auto& [s, inputs, units] = sizes;
-  LstmGradients g{dx, Tensor({4 * units, inputs}, x.dtype(), x.device()), Tensor({4 * units, units}, x.dtype(), x.device()), {}};
+  const Dtype wide = accumulate_dtype(x.dtype());
+  LstmGradients g{dx, Tensor({4 * units, inputs}, wide, x.device()), Tensor({4 * units, units}, wide, x.device()), {}};
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
+    using A = accumulate_t<T>;
     add_weight_gradient<T>(x.device(), sizes.sequence, forward.gates.data<T>(), 4 * sizes.units, x.data<T>(), sizes.inputs, 0,
-                           g.dweight_ih.data<T>());
+                           g.dweight_ih.data<A>());
     add_weight_gradient<T>(x.device(), sizes.sequence, forward.gates.data<T>(), 4 * sizes.units, forward.h.data<T>(), sizes.units, 1,
-                           g.dweight_hh.data<T>());
+                           g.dweight_hh.data<A>());
   });
   g.dbias = sum_to(forward.gates, {4 * units});
   return g;
@@ -135,19 +149,34 @@ LstmResult lstm_stepwise(const Tensor& x, const Tensor& weight_ih, const Tensor&
   const Sequence& s = sizes.sequence;
   const int64_t units = sizes.units;
   LstmResult result = empty_result(x, units);
-  const Tensor zeros = Tensor::zeros({units}, x.dtype(), x.device());
+  const Dtype wide = accumulate_dtype(x.dtype());
+  const Tensor zeros = Tensor::zeros({units}, wide, x.device());
+  // What a step's gates are made from is summed in the gates themselves, all steps' inputs at once; but bf16 gates would round it twice.
+  const bool apart = x.dtype() != wide;
+  const Tensor sums({apart ? s.rows : 0, 4 * units}, wide, x.device());
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
+    using A = accumulate_t<T>;
     T* gates = result.gates.data<T>();
-    gemm<T>(x.device(), false, true, s.steps * s.rows, 4 * units, sizes.inputs, 1, x.data<T>(), sizes.inputs, weight_ih.data<T>(),
-            sizes.inputs, 0, gates, 4 * units);
+    if (!apart)
+      gemm<T>(x.device(), false, true, s.steps * s.rows, 4 * units, sizes.inputs, 1, x.data<T>(), sizes.inputs, weight_ih.data<T>(),
+              sizes.inputs, 0, gates, 4 * units);
     for (int64_t step = 0; step < s.steps; ++step) {
       const Before<T> before(result, initial, zeros, s, units, step);
+      A* to = sums.data<A>();
+      int64_t stride = 4 * units;
+      if constexpr (std::is_same_v<T, A>) {
+        to = gates + s.at(step, 0) * 4 * units;
+        stride = s.row_stride * 4 * units;
+      } else {
+        gemm<T>(x.device(), false, true, s.rows, 4 * units, sizes.inputs, 1, x.data<T>() + s.at(step, 0) * sizes.inputs,
+                s.row_stride * sizes.inputs, weight_ih.data<T>(), sizes.inputs, 0, to, stride);
+      }
       if (before.h)
-        gemm<T>(x.device(), false, true, s.rows, 4 * units, units, 1, before.h, before.stride, weight_hh.data<T>(), units, 1,
-                gates + s.at(step, 0) * 4 * units, s.row_stride * 4 * units);
+        gemm<T>(x.device(), false, true, s.rows, 4 * units, units, 1, before.h, before.stride, weight_hh.data<T>(), units, 1, to, stride);
       for_each_index(x.device(), s.rows * units,
-                     Cell<T>{gates, result.c.data<T>(), result.h.data<T>(), bias.data<T>(), before.c, units, step, 0, before.stride, s});
+                     Cell<T>{gates, result.c.data<A>(), result.h.data<T>(), bias.data<A>(), before.c, units, step, 0, before.stride, s,
+                             sums.data<A>()});
     }
   });
   return result;
@@ -158,18 +187,20 @@ LstmGradients lstm_grad_stepwise(const Tensor& x, const Tensor& weight_ih, const
   const Sizes sizes{Sequence(x.shape(), axis), x.shape().last(), weight_hh.shape()[-1]};
   const Sequence& s = sizes.sequence;
   const int64_t units = sizes.units;
-  const Tensor zeros = Tensor::zeros({units}, x.dtype(), x.device());
-  Tensor dx(x.shape(), x.dtype(), x.device()), dh_next = Tensor::zeros({s.rows, units}, x.dtype(), x.device()), dc = dh_next.clone();
+  const Dtype wide = accumulate_dtype(x.dtype());
+  const Tensor zeros = Tensor::zeros({units}, wide, x.device());
+  Tensor dx(x.shape(), x.dtype(), x.device()), dh_next = Tensor::zeros({s.rows, units}, wide, x.device()), dc = dh_next.clone();
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
+    using A = accumulate_t<T>;
     T* gates = forward.gates.data<T>();
     for (int64_t step = s.steps - 1; step >= 0; --step) {
       const Before<T> before(forward, {}, zeros, s, units, step);
       for_each_index(x.device(), s.rows * units,
-                     CellGrad<T>{gates, forward.c.data<T>(), before.c, dh.data<T>(), dh_next.data<T>(), dc.data<T>(), units, step, 0,
+                     CellGrad<T>{gates, forward.c.data<A>(), before.c, dh.data<T>(), dh_next.data<A>(), dc.data<A>(), units, step, 0,
                                  before.stride, s});
       gemm<T>(x.device(), false, false, s.rows, units, 4 * units, 1, gates + s.at(step, 0) * 4 * units, s.row_stride * 4 * units,
-              weight_hh.data<T>(), units, 0, dh_next.data<T>(), units);
+              weight_hh.data<T>(), units, 0, dh_next.data<A>(), units);
     }
     gemm<T>(x.device(), false, false, s.steps * s.rows, sizes.inputs, 4 * units, 1, gates, 4 * units, weight_ih.data<T>(), sizes.inputs,
             0, dx.data<T>(), sizes.inputs);

@@ -2,6 +2,7 @@
 #include <omp.h>
 
 #include <mutex>
+#include <vector>
 
 #include "tensor/ops.h"
 
@@ -53,18 +54,58 @@ void cblas_call(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha,
   cblas_dgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
+// OpenBLAS as it is distributed has no products of bf16 matrices: they become float32, a part of k at a time, which bounds the copies.
+// The sums are float32 until the end, where a bf16 result is rounded once.
+constexpr int64_t bf16_depth = 1024;
+
+void widen(const bf16* from, int64_t stride, float* to, int64_t rows, int64_t columns) {
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t column = 0; column < columns; ++column) to[row * columns + column] = from[row * stride + column];
+}
+
+template <class To>
+void bf16_gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const bf16* a, int64_t lda, const bf16* b, int64_t ldb,
+               float beta, To* c, int64_t ldc) {
+  const int64_t depth = std::min(k, bf16_depth);
+  thread_local std::vector<float> scratch;
+  scratch.resize(std::max<size_t>(scratch.size(), (m + n) * depth + m * n));
+  float* const a_part = scratch.data();
+  float* const b_part = a_part + m * depth;
+  float* const sums = b_part + n * depth;
+  std::fill(sums, sums + m * n, 0.0f);
+  for (int64_t first = 0; first < k; first += depth) {
+    const int64_t count = std::min(depth, k - first);
+    widen(a + (ta ? first * lda : first), lda, a_part, ta ? count : m, ta ? m : count);
+    widen(b + (tb ? first : first * ldb), ldb, b_part, tb ? n : count, tb ? count : n);
+    cblas_call(ta, tb, m, n, count, alpha, a_part, ta ? m : count, b_part, tb ? count : n, 1, sums, n);
+  }
+  for (int64_t row = 0; row < m; ++row)
+    for (int64_t column = 0; column < n; ++column) {
+      To& to = c[row * ldc + column];
+      to = To(sums[row * n + column] + (beta == 0 ? 0 : beta * static_cast<float>(to)));
+    }
+}
+
 #if POPH_CUDA
-// cuBLAS is column-major: the row-major C = A B is its C' = B' A'.
+static_assert(sizeof(bf16) == 2 && std::is_trivially_copyable_v<bf16>);  // cuBLAS reads it as its own
 template <class T>
-void cublas_call(Batched batch, bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b,
-                 int64_t ldb, T beta, T* c, int64_t ldc) {
+constexpr cudaDataType_t cuda_type = sizeof(T) == 8 ? CUDA_R_64F : sizeof(T) == 4 ? CUDA_R_32F : CUDA_R_16BF;
+
+// cuBLAS is column-major: the row-major C = A B is its C' = B' A'.
+template <class T, class To>
+void cublas_call(Batched batch, bool ta, bool tb, int64_t m, int64_t n, int64_t k, accumulate_t<T> alpha, const T* a, int64_t lda,
+                 const T* b, int64_t ldb, accumulate_t<T> beta, To* c, int64_t ldc) {
+  if (k == 0 && beta == 0) {  // an empty sum, in which nothing is said about lda and ldb
+    for (int64_t i = 0; i < batch.count; ++i)
+      check(cudaMemset2DAsync(c + i * batch.stride_c, ldc * sizeof(To), 0, n * sizeof(To), m, stream()));
+    return;
+  }
   const auto op_a = ta ? CUBLAS_OP_T : CUBLAS_OP_N, op_b = tb ? CUBLAS_OP_T : CUBLAS_OP_N;
-  if constexpr (sizeof(T) == 4)
-    check(cublasSgemmStridedBatched(cublas(), op_b, op_a, n, m, k, &alpha, b, ldb, batch.stride_b, a, lda, batch.stride_a, &beta, c, ldc,
-                                    batch.stride_c, batch.count));
-  else
-    check(cublasDgemmStridedBatched(cublas(), op_b, op_a, n, m, k, &alpha, b, ldb, batch.stride_b, a, lda, batch.stride_a, &beta, c, ldc,
-                                    batch.stride_c, batch.count));
+  const bool tf32 = sizeof(T) == 4 && Tf32Products::allowed();
+  const auto compute = sizeof(T) == 8 ? CUBLAS_COMPUTE_64F : tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  check(cublasGemmStridedBatchedEx(cublas(), op_b, op_a, n, m, k, &alpha, b, cuda_type<T>, std::max<int64_t>(ldb, 1), batch.stride_b, a,
+                                   cuda_type<T>, std::max<int64_t>(lda, 1), batch.stride_a, &beta, c, cuda_type<To>, ldc, batch.stride_c,
+                                   batch.count, compute, CUBLAS_GEMM_DEFAULT));
 }
 #endif
 
@@ -72,17 +113,21 @@ void cublas_call(Batched batch, bool ta, bool tb, int64_t m, int64_t n, int64_t 
 
 std::string blas_name() { return joined(openblas_get_config(), " ", openblas_get_corename()); }
 
-template <class T>
-void gemm_serial(bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b, int64_t ldb, T beta,
-                 T* c, int64_t ldc) {
+template <class T, class To>
+void gemm_serial(bool ta, bool tb, int64_t m, int64_t n, int64_t k, accumulate_t<T> alpha, const T* a, int64_t lda, const T* b,
+                 int64_t ldb, accumulate_t<T> beta, To* c, int64_t ldc) {
   if (m == 0 || n == 0) return;
-  if (m <= few_rows && !ta && tb) return gemm_few_rows(m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-  cblas_call(ta, tb, m, n, k, alpha, a, std::max<int64_t>(lda, 1), b, std::max<int64_t>(ldb, 1), beta, c, ldc);
+  if constexpr (std::is_same_v<T, bf16>) {
+    bf16_gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  } else {
+    if (m <= few_rows && !ta && tb) return gemm_few_rows(m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    cblas_call(ta, tb, m, n, k, alpha, a, std::max<int64_t>(lda, 1), b, std::max<int64_t>(ldb, 1), beta, c, ldc);
+  }
 }
 
-template <class T>
-void gemm(Device device, bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b, int64_t ldb,
-          T beta, T* c, int64_t ldc) {
+template <class T, class To>
+void gemm(Device device, bool ta, bool tb, int64_t m, int64_t n, int64_t k, accumulate_t<T> alpha, const T* a, int64_t lda, const T* b,
+          int64_t ldb, accumulate_t<T> beta, To* c, int64_t ldc) {
   if (m == 0 || n == 0) return;
 #if POPH_CUDA
   if (device == Device::cuda) return cublas_call<T>({1, 0, 0, 0}, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
@@ -98,9 +143,9 @@ void gemm(Device device, bool ta, bool tb, int64_t m, int64_t n, int64_t k, T al
   }
 }
 
-template <class T>
-void gemm_batched(Device device, Batched batch, bool ta, bool tb, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda,
-                  const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
+template <class T, class To>
+void gemm_batched(Device device, Batched batch, bool ta, bool tb, int64_t m, int64_t n, int64_t k, accumulate_t<T> alpha, const T* a,
+                  int64_t lda, const T* b, int64_t ldb, accumulate_t<T> beta, To* c, int64_t ldc) {
   if (batch.count == 0 || m == 0 || n == 0) return;
 #if POPH_CUDA
   if (device == Device::cuda) return cublas_call<T>(batch, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
@@ -115,32 +160,39 @@ void gemm_batched(Device device, Batched batch, bool ta, bool tb, int64_t m, int
     gemm_serial(ta, tb, m, n, k, alpha, a + i * batch.stride_a, lda, b + i * batch.stride_b, ldb, beta, c + i * batch.stride_c, ldc);
 }
 
-#define POPH_INSTANTIATE(T)                                                                                                             \
-  template void gemm_serial<T>(bool, bool, int64_t, int64_t, int64_t, T, const T*, int64_t, const T*, int64_t, T, T*, int64_t);         \
-  template void gemm<T>(Device, bool, bool, int64_t, int64_t, int64_t, T, const T*, int64_t, const T*, int64_t, T, T*, int64_t);        \
-  template void gemm_batched<T>(Device, Batched, bool, bool, int64_t, int64_t, int64_t, T, const T*, int64_t, const T*, int64_t, T, T*, \
-                                int64_t);
-POPH_INSTANTIATE(float)
-POPH_INSTANTIATE(double)
+#define POPH_INSTANTIATE(T, To)                                                                                                          \
+  template void gemm_serial<T, To>(bool, bool, int64_t, int64_t, int64_t, accumulate_t<T>, const T*, int64_t, const T*, int64_t,         \
+                                   accumulate_t<T>, To*, int64_t);                                                                       \
+  template void gemm<T, To>(Device, bool, bool, int64_t, int64_t, int64_t, accumulate_t<T>, const T*, int64_t, const T*, int64_t,        \
+                            accumulate_t<T>, To*, int64_t);                                                                              \
+  template void gemm_batched<T, To>(Device, Batched, bool, bool, int64_t, int64_t, int64_t, accumulate_t<T>, const T*, int64_t,          \
+                                    const T*, int64_t, accumulate_t<T>, To*, int64_t);
+POPH_INSTANTIATE(float, float)
+POPH_INSTANTIATE(double, double)
+POPH_INSTANTIATE(bf16, bf16)
+POPH_INSTANTIATE(bf16, float)
 #undef POPH_INSTANTIATE
 
-Tensor matmul(const Tensor& a, const Tensor& b, bool ta, bool tb) {
+Tensor matmul(const Tensor& a, const Tensor& b, bool ta, bool tb, bool wide) {
   require(a.shape().rank() == 2 && b.shape().rank() == 2, "matmul: expected matrices, found ", a.shape(), " and ", b.shape());
   const int64_t m = a.shape()[ta ? 1 : 0], k = a.shape()[ta ? 0 : 1], n = b.shape()[tb ? 0 : 1];
   require(k == b.shape()[tb ? 1 : 0], "matmul: inner sizes differ, ", a.shape(), ta ? "'" : "", " and ", b.shape(), tb ? "'" : "");
-  Tensor c({m, n}, a.dtype(), a.device());
-  const int64_t lda = a.shape()[1], ldb = b.shape()[1];
-  if (a.dtype() == Dtype::f32)
-    gemm<float>(a.device(), ta, tb, m, n, k, 1, a.data<float>(), lda, b.data<float>(), ldb, 0, c.data<float>(), n);
-  else
-    gemm<double>(a.device(), ta, tb, m, n, k, 1, a.data<double>(), lda, b.data<double>(), ldb, 0, c.data<double>(), n);
+  Tensor c({m, n}, wide ? accumulate_dtype(a.dtype()) : a.dtype(), a.device());
+  const auto multiply = [&](auto from, auto to) {
+    using T = decltype(from);
+    gemm<T>(a.device(), ta, tb, m, n, k, 1, a.data<T>(), a.shape()[1], b.data<T>(), b.shape()[1], 0, c.data<decltype(to)>(), n);
+  };
+  if (a.dtype() == Dtype::f32) multiply(float{}, float{});
+  else if (a.dtype() == Dtype::f64) multiply(double{}, double{});
+  else if (wide) multiply(bf16{}, float{});
+  else multiply(bf16{}, bf16{});
   return c;
 }
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool wide) {
   require(weight.shape().rank() == 2 && x.shape().last() == weight.shape()[1], "linear: input ", x.shape(), ", weight ", weight.shape());
-  const Tensor y = matmul(x.reshape({x.shape().rows(), x.shape().last()}), weight, false, true);
-  return (bias.defined() ? add(y, bias) : y).reshape(x.shape().with(-1, weight.shape()[0]));
+  const Tensor y = matmul(x.reshape({x.shape().rows(), x.shape().last()}), weight, false, true, wide);
+  return (bias.defined() ? add_bias(y, bias) : y).reshape(x.shape().with(-1, weight.shape()[0]));
 }
 
 }  // namespace poph

@@ -4,13 +4,15 @@
 
 // THE catalogue of raw operations: no gradients are recorded here (autograd/functions.h does that). Every op takes tensors of
 // one device and one floating dtype, returns new ones, and fails with its own name first when shapes do not fit. `.._grad`
-// ops take the gradient of the result (dy) and give that of the argument.
+// ops take the gradient of the result (dy) and give that of the argument. With bf16 operands every op computes in float and rounds
+// its result once; "wide" says what is float32 then: sums, statistics, biases, gains and gradients of weights.
 namespace poph {
 
 // -- maps (elementwise.cu). Two-argument ones broadcast as NumPy does.
 void fill(Tensor& x, double value);
-Tensor convert(const Tensor& x, Dtype dtype);             // f32 <-> f64
+Tensor convert(const Tensor& x, Dtype dtype);             // f32, f64 and bf16; from f64 to bf16 by way of f32
 Tensor add(const Tensor& a, const Tensor& b);
+Tensor add_bias(const Tensor& x, const Tensor& bias);     // (.., F) + wide (F)
 Tensor sub(const Tensor& a, const Tensor& b);
 Tensor mul(const Tensor& a, const Tensor& b);
 Tensor scale(const Tensor& x, double factor);             // factor * x
@@ -26,16 +28,16 @@ Tensor square_grad(const Tensor& x, const Tensor& dy);    // 2 x dy
 
 // -- sums and rows (reduce.cu). Sums run in a fixed order: the same bits whatever the number of threads.
 Shape broadcast(const Shape& a, const Shape& b, const char* op = "broadcast");  // op: whose error it is
-Tensor sum_to(const Tensor& x, const Shape& shape);       // sums the axes that broadcasting from `shape` had stretched
-Tensor sum(const Tensor& x);                              // all elements -> []
+Tensor sum_to(const Tensor& x, const Shape& shape);       // sums the axes that broadcasting from `shape` had stretched; wide
+Tensor sum(const Tensor& x);                              // all elements -> [], wide
 Tensor softmax(const Tensor& x);                          // over the last axis
 Tensor softmax_grad(const Tensor& y, const Tensor& dy);   // y * (dy - sum(y dy))
 struct LayerNormResult {
-  Tensor y, normalised, inverse_deviation;                // (.., F), (.., F), (..)
+  Tensor y, normalised, inverse_deviation;                // (.., F), (.., F), wide (..)
 };
-LayerNormResult layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double epsilon);
+LayerNormResult layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double epsilon);  // weight, bias: wide
 struct LayerNormGradients {
-  Tensor dx, dweight, dbias;
+  Tensor dx, dweight, dbias;                              // dweight, dbias: wide
 };
 LayerNormGradients layer_norm_grad(const LayerNormResult& forward, const Tensor& weight, const Tensor& dy);
 struct MinResult {
@@ -60,21 +62,24 @@ Tensor random_normal(Shape shape, RandomKey key, Dtype dtype, Device device);   
 Tensor dropout(const Tensor& x, double probability, RandomKey key);              // also its own gradient: dropout(dy)
 
 // -- matrices (matmul.cpp): x (.., K), w as PyTorch keeps it
-Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);  // 2-D
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);        // x W' + b: (.., I) -> (.., O); bias may be undefined
-template <class T>
-void gemm(Device device, bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda,
-          const T* b, int64_t ldb, T beta, T* c, int64_t ldc);                   // row-major; C = alpha op(A) op(B) + beta C
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false,
+              bool wide = false);                                                // 2-D; wide: the result is
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias,
+              bool wide = false);                                                // x W' + b: (.., I) -> (.., O); a wide bias, or undefined
+// Row-major; C = alpha op(A) op(B) + beta C, summed in accumulate_t<T>. To is T or accumulate_t<T>.
+template <class T, class To>
+void gemm(Device device, bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, accumulate_t<T> alpha, const T* a,
+          int64_t lda, const T* b, int64_t ldb, accumulate_t<T> beta, To* c, int64_t ldc);
 struct Batched {
   int64_t count, stride_a, stride_b, stride_c;                                   // elements from one matrix to the next
 };
-template <class T>
-void gemm_batched(Device device, Batched batch, bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, T alpha,
-                  const T* a, int64_t lda, const T* b, int64_t ldb, T beta, T* c, int64_t ldc);
+template <class T, class To>
+void gemm_batched(Device device, Batched batch, bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
+                  accumulate_t<T> alpha, const T* a, int64_t lda, const T* b, int64_t ldb, accumulate_t<T> beta, To* c, int64_t ldc);
 // The part of a gemm that one thread does; what an OpenMP loop over blocks calls. CPU only.
-template <class T>
-void gemm_serial(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b,
-                 int64_t ldb, T beta, T* c, int64_t ldc);
+template <class T, class To>
+void gemm_serial(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, accumulate_t<T> alpha, const T* a, int64_t lda,
+                 const T* b, int64_t ldb, accumulate_t<T> beta, To* c, int64_t ldc);
 
 template <class T>
 void gemm_few_rows(int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b, int64_t ldb, T beta, T* c,
@@ -87,7 +92,8 @@ Tensor unfold_notes_grad(const Tensor& dy, int64_t channels, int64_t kernel, int
 Tensor note_features(const Tensor& roll, const Tensor& conv, const Tensor& beat, int64_t lowest_note, bool descending);
 Tensor note_features_grad(const Tensor& dy, int64_t octave_units, bool descending);   // of conv
 
-// -- the LSTM over one axis of [T, B, N, F] (lstm.cu). Gates in the order i, f, g, o; PyTorch's weight layout.
+// -- the LSTM over one axis of [T, B, N, F] (lstm.cu). Gates in the order i, f, g, o; PyTorch's weight layout. Biases and the
+// cells c are wide, and so are the sums that the gates are made from.
 enum class SequenceAxis { time, notes };
 struct LstmState {
   Tensor h, c;                                            // [rows, H]: rows = B*N along time, T*B along notes; undefined = zeros
@@ -98,7 +104,7 @@ struct LstmResult {
 LstmResult lstm(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
                 const LstmState& initial = {});
 struct LstmGradients {
-  Tensor dx, dweight_ih, dweight_hh, dbias;
+  Tensor dx, dweight_ih, dweight_hh, dbias;               // all but dx: wide
 };
 // From zero initial state. Overwrites forward.gates.
 LstmGradients lstm_grad(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const LstmResult& forward,
@@ -121,7 +127,7 @@ struct AttentionSettings {
   RandomKey key = {};
 };
 struct AttentionResult {
-  Tensor y, log_sum_exp;                                  // [G, Lq, heads*D], [G, heads, Lq]
+  Tensor y, log_sum_exp;                                  // [G, Lq, heads*D], wide [G, heads, Lq]
 };
 AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSettings& settings);
 struct AttentionGradients {
@@ -134,7 +140,7 @@ AttentionGradients attention_grad(const Tensor& q, const Tensor& k, const Tensor
 Tensor bce_with_logits(const Tensor& logit, const Tensor& target);               // max(x,0) - x t + log(1 + exp(-|x|))
 Tensor bce_with_logits_grad(const Tensor& logit, const Tensor& target, const Tensor& dy);  // (sigmoid(x) - t) dy
 
-// -- optimiser steps (optimizer.cu), in place on one parameter and its moments
+// -- optimiser steps (optimizer.cu), in place on one parameter and its moments; none of them bf16
 struct AdamStep {
   double beta1, beta2, epsilon, decay;                    // decay: decoupled weight decay times the learning rate (AdamW)
   double gradient_factor, moment_factor;                  // what multiplies g and m in the update, bias corrections included

@@ -31,7 +31,7 @@ struct SgdUpdate {
 void adam_update(Tensor& parameter, Tensor& moment, Tensor& second_moment, const Tensor& gradient, const AdamStep& s) {
   require(parameter.shape() == gradient.shape() && parameter.shape() == moment.shape(), "adam_update: parameter ", parameter.shape(),
           ", gradient ", gradient.shape(), ", moment ", moment.shape());
-  visit_dtype(parameter.dtype(), [&](auto type) {
+  visit_wide_dtype(parameter.dtype(), [&](auto type) {
     using T = decltype(type);
     for_each_index(parameter.device(), parameter.elements(),
                    AdamUpdate<T>{parameter.data<T>(), moment.data<T>(), second_moment.data<T>(), gradient.data<T>(), T(s.beta1),
@@ -42,7 +42,7 @@ void adam_update(Tensor& parameter, Tensor& moment, Tensor& second_moment, const
 
 void sgd_update(Tensor& parameter, const Tensor& gradient, double learning_rate) {
   require(parameter.shape() == gradient.shape(), "sgd_update: parameter ", parameter.shape(), ", gradient ", gradient.shape());
-  visit_dtype(parameter.dtype(), [&](auto type) {
+  visit_wide_dtype(parameter.dtype(), [&](auto type) {
     using T = decltype(type);
     for_each_index(parameter.device(), parameter.elements(), SgdUpdate<T>{parameter.data<T>(), gradient.data<T>(), T(learning_rate)});
   });

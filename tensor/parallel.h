@@ -3,16 +3,11 @@
 #include <cmath>
 #include <cstdint>
 
+#include "tensor/host_device.h"
 #include "tensor/tensor.h"
 
 // The whole dispatch mechanism: one functor, a parallel loop on the CPU, a grid-stride kernel on the GPU. Only kernel sources
 // (.cu) include this; they are compiled by nvcc where CUDA is there and by the C++ compiler otherwise.
-
-#if defined(__CUDACC__)
-#define POPH_HD __host__ __device__ __forceinline__
-#else
-#define POPH_HD inline __attribute__((always_inline))
-#endif
 
 // One binary for every x86-64: the loop is compiled for AVX-512, AVX2 with FMA, and the baseline, and the loader picks by what
 // the processor can do. (A processor's name in place of the level would pick by its vendor too.)
@@ -88,6 +83,14 @@ void for_each_row(Device device, int64_t n, int64_t work, F f) {
 // Calls f with a value of the C++ type behind a floating dtype.
 template <class F>
 void visit_dtype(Dtype dtype, F&& f) {
+  if (dtype == Dtype::f32) return f(float{});
+  if (dtype == Dtype::bf16) return f(bf16{});
+  require(dtype == Dtype::f64, "expected f32, f64 or bf16, found ", dtype);
+  f(double{});
+}
+// The same for what is never stored as bf16: parameters, their moments, and the forms that have no bf16 variant.
+template <class F>
+void visit_wide_dtype(Dtype dtype, F&& f) {
   if (dtype == Dtype::f32) return f(float{});
   require(dtype == Dtype::f64, "expected f32 or f64, found ", dtype);
   f(double{});

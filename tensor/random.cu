@@ -7,42 +7,45 @@ namespace {
 // One Philox block serves four neighbours; `index` counts blocks.
 template <class T>
 struct Uniform {
+  using A = accumulate_t<T>;
   RandomKey key;
   T* y;
   int64_t n;
-  T low, width;
+  A low, width;
   POPH_HD void operator()(int64_t index) const {
     const Philox4 bits = key.block(index);
     for (int lane = 0; lane < 4; ++lane)
-      if (index * 4 + lane < n) y[index * 4 + lane] = low + width * T(uniform_from_bits(bits.word[lane]));
+      if (index * 4 + lane < n) y[index * 4 + lane] = T(low + width * A(uniform_from_bits(bits.word[lane])));
   }
 };
 
 template <class T>
 struct Normal {  // Box and Muller (1958): two uniforms make two normals
+  using A = accumulate_t<T>;
   RandomKey key;
   T* y;
   int64_t n;
   POPH_HD void operator()(int64_t index) const {
     const Philox4 bits = key.block(index);
     for (int pair = 0; pair < 2; ++pair) {
-      const T radius = std::sqrt(T(-2) * std::log(T(1) - T(uniform_from_bits(bits.word[2 * pair]))));
-      const T angle = T(6.283185307179586) * T(uniform_from_bits(bits.word[2 * pair + 1]));
+      const A radius = std::sqrt(A(-2) * std::log(A(1) - A(uniform_from_bits(bits.word[2 * pair]))));
+      const A angle = A(6.283185307179586) * A(uniform_from_bits(bits.word[2 * pair + 1]));
       const int64_t i = index * 4 + 2 * pair;
-      if (i < n) y[i] = radius * std::cos(angle);
-      if (i + 1 < n) y[i + 1] = radius * std::sin(angle);
+      if (i < n) y[i] = T(radius * std::cos(angle));
+      if (i + 1 < n) y[i + 1] = T(radius * std::sin(angle));
     }
   }
 };
 
 template <class T>
 struct Dropout {  // four whole neighbours and no branch, so that the compiler vectorises ten rounds of Philox
+  using A = accumulate_t<T>;
   RandomKey key;
   const T* x;
   T* y;
   uint32_t threshold;
-  T kept;
-  POPH_HD T keep(uint32_t bits, T value) const { return bits >= threshold ? kept * value : T(0); }
+  A kept;
+  POPH_HD T keep(uint32_t bits, T value) const { return T(bits >= threshold ? kept * A(value) : A(0)); }
   POPH_HD void operator()(int64_t index) const {
     const Philox4 bits = key.block(index);
     y[index * 4] = keep(bits.word[0], x[index * 4]);
@@ -67,7 +70,7 @@ Tensor generate(Shape shape, Dtype dtype, Device device, RandomKey key, Rest... 
   Tensor y(shape, dtype, device);
   visit_dtype(dtype, [&](auto type) {
     using T = decltype(type);
-    for_each_index(device, (y.elements() + 3) / 4, Functor<T>{key, y.data<T>(), y.elements(), T(rest)...});
+    for_each_index(device, (y.elements() + 3) / 4, Functor<T>{key, y.data<T>(), y.elements(), accumulate_t<T>(rest)...});
   });
   return y;
 }
@@ -86,7 +89,7 @@ Tensor dropout(const Tensor& x, double probability, RandomKey key) {
   Tensor y(x.shape(), x.dtype(), x.device());
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
-    const Dropout<T> functor{key, x.data<T>(), y.data<T>(), drop_threshold(probability), T(1 / (1 - probability))};
+    const Dropout<T> functor{key, x.data<T>(), y.data<T>(), drop_threshold(probability), accumulate_t<T>(1 / (1 - probability))};
     for_each_index(x.device(), x.elements() / 4, functor);
     for_each_index(x.device(), x.elements() % 4, DropoutTail<T>{functor, x.elements() / 4 * 4});
   });

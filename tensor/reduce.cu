@@ -13,35 +13,37 @@ constexpr int64_t sum_rows = 256, sum_columns = 16;  // the block of a matrix th
 // Sums over rows of a matrix in two passes: blocks of sum_rows rows first, then the blocks. The order is fixed by the shape.
 template <class T>
 struct ColumnSum {
+  using A = accumulate_t<T>;
   const T* x;
-  T* y;  // [blocks of rows, columns]
+  A* y;  // [blocks of rows, columns]
   int64_t rows, columns, column_blocks;
   POPH_HD void operator()(int64_t item) const {
     const int64_t block = item / column_blocks, first = item % column_blocks * sum_columns;
     const int64_t begin = block * sum_rows, end = begin + sum_rows < rows ? begin + sum_rows : rows;
     const int64_t width = columns - first < sum_columns ? columns - first : sum_columns;
-    T total[sum_columns] = {};
+    A total[sum_columns] = {};
     if (width == sum_columns) {
       for (int64_t row = begin; row < end; ++row)
-        for (int64_t i = 0; i < sum_columns; ++i) total[i] += x[row * columns + first + i];
+        for (int64_t i = 0; i < sum_columns; ++i) total[i] += A(x[row * columns + first + i]);
     } else {
       for (int64_t row = begin; row < end; ++row)
-        for (int64_t i = 0; i < width; ++i) total[i] += x[row * columns + first + i];
+        for (int64_t i = 0; i < width; ++i) total[i] += A(x[row * columns + first + i]);
     }
     for (int64_t i = 0; i < width; ++i) y[block * columns + first + i] = total[i];
   }
 };
 
 Tensor column_sum(const Tensor& x, int64_t rows, int64_t columns, const Shape& shape) {
-  if (rows == 0 || columns == 0) return Tensor::zeros(shape, x.dtype(), x.device());
+  const Dtype dtype = accumulate_dtype(x.dtype());
+  if (rows == 0 || columns == 0) return Tensor::zeros(shape, dtype, x.device());
   Tensor from = x;
   do {
     const int64_t blocks = (rows + sum_rows - 1) / sum_rows, column_blocks = (columns + sum_columns - 1) / sum_columns;
-    Tensor to({blocks, columns}, x.dtype(), x.device());
-    visit_dtype(x.dtype(), [&](auto type) {
+    Tensor to({blocks, columns}, dtype, x.device());
+    visit_dtype(from.dtype(), [&](auto type) {
       using T = decltype(type);
       for_each_row(x.device(), blocks * column_blocks, std::min(rows, sum_rows) * sum_columns,
-                   ColumnSum<T>{from.data<T>(), to.data<T>(), rows, columns, column_blocks});
+                   ColumnSum<T>{from.data<T>(), to.data<accumulate_t<T>>(), rows, columns, column_blocks});
     });
     from = to;
     rows = blocks;
@@ -52,8 +54,9 @@ Tensor column_sum(const Tensor& x, int64_t rows, int64_t columns, const Shape& s
 // Sums over any axes: `kept` sizes and strides address a result element, `summed` ones walk its terms.
 template <class T>
 struct SumAxes {
+  using A = accumulate_t<T>;
   const T* x;
-  T* y;
+  A* y;
   int kept, summed;
   int64_t kept_sizes[Shape::max_rank], kept_strides[Shape::max_rank];
   int64_t summed_sizes[Shape::max_rank], summed_strides[Shape::max_rank], terms;
@@ -67,59 +70,70 @@ struct SumAxes {
   }
   POPH_HD void operator()(int64_t i) const {
     const int64_t base = offset(i, kept, kept_sizes, kept_strides);
-    T total = T(0);
-    for (int64_t term = 0; term < terms; ++term) total += x[base + offset(term, summed, summed_sizes, summed_strides)];
+    A total = A(0);
+    for (int64_t term = 0; term < terms; ++term) total += A(x[base + offset(term, summed, summed_sizes, summed_strides)]);
     y[i] = total;
   }
 };
 
 template <class T>
 struct SoftmaxRow {
+  using A = accumulate_t<T>;
   const T* x;
   T* y;
   int64_t width;
   POPH_HD void operator()(int64_t row) const {
     const T* from = x + row * width;
     T* to = y + row * width;
-    T largest = from[0], total = T(0);
-    for (int64_t i = 1; i < width; ++i) largest = from[i] > largest ? from[i] : largest;
-    for (int64_t i = 0; i < width; ++i) to[i] = std::exp(from[i] - largest);
-    for (int64_t i = 0; i < width; ++i) total += to[i];
-    const T factor = T(1) / total;
-    for (int64_t i = 0; i < width; ++i) to[i] *= factor;
+    A largest = from[0], total = A(0);
+    for (int64_t i = 1; i < width; ++i) largest = A(from[i]) > largest ? A(from[i]) : largest;
+    if constexpr (std::is_same_v<T, A>) {
+      for (int64_t i = 0; i < width; ++i) to[i] = std::exp(from[i] - largest);
+      for (int64_t i = 0; i < width; ++i) total += to[i];
+      const A factor = A(1) / total;
+      for (int64_t i = 0; i < width; ++i) to[i] *= factor;
+    } else {  // twice the exponentials, but each result is rounded once
+      for (int64_t i = 0; i < width; ++i) total += std::exp(A(from[i]) - largest);
+      const A factor = A(1) / total;
+      for (int64_t i = 0; i < width; ++i) to[i] = T(std::exp(A(from[i]) - largest) * factor);
+    }
   }
 };
 
 template <class T>
 struct SoftmaxGradRow {
+  using A = accumulate_t<T>;
   const T *y, *dy;
   T* dx;
   int64_t width;
   POPH_HD void operator()(int64_t row) const {
     const int64_t base = row * width;
-    T dot = T(0);
-    for (int64_t i = 0; i < width; ++i) dot += y[base + i] * dy[base + i];
-    for (int64_t i = 0; i < width; ++i) dx[base + i] = y[base + i] * (dy[base + i] - dot);
+    A dot = A(0);
+    for (int64_t i = 0; i < width; ++i) dot += A(y[base + i]) * A(dy[base + i]);
+    for (int64_t i = 0; i < width; ++i) dx[base + i] = T(A(y[base + i]) * (A(dy[base + i]) - dot));
   }
 };
 
 template <class T>
 struct LayerNormRow {
-  const T *x, *weight, *bias;
-  T *y, *normalised, *inverse_deviation;
+  using A = accumulate_t<T>;
+  const T* x;
+  const A *weight, *bias;
+  T *y, *normalised;
+  A* inverse_deviation;
   int64_t width;
-  T epsilon;
+  A epsilon;
   POPH_HD void operator()(int64_t row) const {
     const int64_t base = row * width;
-    T mean = T(0), variance = T(0);
-    for (int64_t i = 0; i < width; ++i) mean += x[base + i];
-    mean /= T(width);
-    for (int64_t i = 0; i < width; ++i) variance += (x[base + i] - mean) * (x[base + i] - mean);
-    const T inverse = T(1) / std::sqrt(variance / T(width) + epsilon);
+    A mean = A(0), variance = A(0);
+    for (int64_t i = 0; i < width; ++i) mean += A(x[base + i]);
+    mean /= A(width);
+    for (int64_t i = 0; i < width; ++i) variance += (A(x[base + i]) - mean) * (A(x[base + i]) - mean);
+    const A inverse = A(1) / std::sqrt(variance / A(width) + epsilon);
     for (int64_t i = 0; i < width; ++i) {
-      const T value = (x[base + i] - mean) * inverse;
-      normalised[base + i] = value;
-      y[base + i] = value * weight[i] + bias[i];
+      const A value = (A(x[base + i]) - mean) * inverse;
+      normalised[base + i] = T(value);
+      y[base + i] = T(value * weight[i] + bias[i]);
     }
     inverse_deviation[row] = inverse;
   }
@@ -127,21 +141,24 @@ struct LayerNormRow {
 
 template <class T>
 struct LayerNormGradRow {
-  const T *normalised, *inverse_deviation, *weight, *dy;
+  using A = accumulate_t<T>;
+  const T* normalised;
+  const A *inverse_deviation, *weight;
+  const T* dy;
   T* dx;
   int64_t width;
   POPH_HD void operator()(int64_t row) const {
     const int64_t base = row * width;
-    T sum = T(0), sum_times = T(0);
+    A sum = A(0), sum_times = A(0);
     for (int64_t i = 0; i < width; ++i) {
-      const T g = dy[base + i] * weight[i];
+      const A g = A(dy[base + i]) * weight[i];
       sum += g;
-      sum_times += g * normalised[base + i];
+      sum_times += g * A(normalised[base + i]);
     }
-    sum /= T(width);
-    sum_times /= T(width);
+    sum /= A(width);
+    sum_times /= A(width);
     for (int64_t i = 0; i < width; ++i)
-      dx[base + i] = inverse_deviation[row] * (dy[base + i] * weight[i] - sum - normalised[base + i] * sum_times);
+      dx[base + i] = T(inverse_deviation[row] * (A(dy[base + i]) * weight[i] - sum - A(normalised[base + i]) * sum_times));
   }
 };
 
@@ -179,7 +196,9 @@ struct SquareAsDouble {
 template <class T>
 struct NotFinite {  // by the bits: this file is compiled with -ffast-math, which assumes that isnan is never true
   POPH_HD int64_t operator()(T x) const {
-    if constexpr (sizeof(T) == 4) {
+    if constexpr (sizeof(T) == 2) {
+      return (x.bits & 0x7f80u) == 0x7f80u;
+    } else if constexpr (sizeof(T) == 4) {
       union { float value; uint32_t bits; } view{x};
       return (view.bits & 0x7f800000u) == 0x7f800000u;
     } else {
@@ -219,7 +238,7 @@ Shape broadcast(const Shape& a, const Shape& b, const char* op) {
 }
 
 Tensor sum_to(const Tensor& x, const Shape& shape) {
-  if (x.shape() == shape) return x;
+  if (x.shape() == shape) return x.to(accumulate_dtype(x.dtype()));
   require(broadcast(x.shape(), shape, "sum_to") == x.shape(), "sum_to: ", x.shape(), " to ", shape);
   const int missing = x.shape().rank() - shape.rank();
   const auto stretched = [&](int axis) { return axis < missing || shape[axis - missing] != x.shape()[axis]; };
@@ -233,10 +252,10 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
   }
   if (only_leading) return column_sum(x, x.elements() / std::max<int64_t>(columns, 1), columns, shape);
 
-  Tensor y(shape, x.dtype(), x.device());
+  Tensor y(shape, accumulate_dtype(x.dtype()), x.device());
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
-    SumAxes<T> functor{x.data<T>(), y.data<T>(), 0, 0, {}, {}, {}, {}, 1};
+    SumAxes<T> functor{x.data<T>(), y.data<accumulate_t<T>>(), 0, 0, {}, {}, {}, {}, 1};
     int64_t strides[Shape::max_rank], stride = 1;
     for (int axis = x.shape().rank() - 1; axis >= 0; --axis) {
       strides[axis] = stride;
@@ -284,12 +303,13 @@ LayerNormResult layer_norm(const Tensor& x, const Tensor& weight, const Tensor& 
   require(weight.shape() == Shape{width} && bias.shape() == Shape{width}, "layer_norm: x ", x.shape(), ", weight ", weight.shape(),
           ", bias ", bias.shape());
   LayerNormResult result{Tensor(x.shape(), x.dtype(), x.device()), Tensor(x.shape(), x.dtype(), x.device()),
-                         Tensor({x.shape().rows()}, x.dtype(), x.device())};
+                         Tensor({x.shape().rows()}, accumulate_dtype(x.dtype()), x.device())};
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
+    using A = accumulate_t<T>;
     for_each_row(x.device(), x.shape().rows(), width,
-                 LayerNormRow<T>{x.data<T>(), weight.data<T>(), bias.data<T>(), result.y.data<T>(), result.normalised.data<T>(),
-                                 result.inverse_deviation.data<T>(), width, T(epsilon)});
+                 LayerNormRow<T>{x.data<T>(), weight.data<A>(), bias.data<A>(), result.y.data<T>(), result.normalised.data<T>(),
+                                 result.inverse_deviation.data<A>(), width, A(epsilon)});
   });
   return result;
 }
@@ -300,11 +320,13 @@ LayerNormGradients layer_norm_grad(const LayerNormResult& forward, const Tensor&
   Tensor dx(dy.shape(), dy.dtype(), dy.device());
   visit_dtype(dy.dtype(), [&](auto type) {
     using T = decltype(type);
+    using A = accumulate_t<T>;
     for_each_row(dy.device(), rows, width,
-                 LayerNormGradRow<T>{normalised.data<T>(), forward.inverse_deviation.data<T>(), weight.data<T>(), dy.data<T>(),
+                 LayerNormGradRow<T>{normalised.data<T>(), forward.inverse_deviation.data<A>(), weight.data<A>(), dy.data<T>(),
                                      dx.data<T>(), width});
   });
-  return {dx, column_sum(mul(dy, normalised), rows, width, {width}), column_sum(dy, rows, width, {width})};
+  const Dtype wide = accumulate_dtype(dy.dtype());
+  return {dx, column_sum(mul(dy.to(wide), normalised.to(wide)), rows, width, {width}), column_sum(dy, rows, width, {width})};
 }
 
 MinResult min_last(const Tensor& x) {

@@ -6,10 +6,10 @@
 
 namespace poph {
 
-size_t bytes_of(Dtype dtype) { return dtype == Dtype::f64 ? 8 : 4; }
+size_t bytes_of(Dtype dtype) { return dtype == Dtype::f64 ? 8 : dtype == Dtype::bf16 ? 2 : 4; }
 
 std::ostream& operator<<(std::ostream& out, Dtype dtype) {
-  return out << (dtype == Dtype::f32 ? "f32" : dtype == Dtype::f64 ? "f64" : "i32");
+  return out << (dtype == Dtype::f32 ? "f32" : dtype == Dtype::f64 ? "f64" : dtype == Dtype::bf16 ? "bf16" : "i32");
 }
 
 Tensor::Tensor(Shape shape, Dtype dtype, Device device)
@@ -33,6 +33,7 @@ Tensor Tensor::from(const std::vector<double>& values, Shape shape, Dtype dtype,
   for (size_t i = 0; i < values.size(); ++i) {
     if (dtype == Dtype::f32) made.data<float>()[i] = static_cast<float>(values[i]);
     if (dtype == Dtype::f64) made.data<double>()[i] = values[i];
+    if (dtype == Dtype::bf16) made.data<bf16>()[i] = bf16(static_cast<float>(values[i]));
     if (dtype == Dtype::i32) made.data<int32_t>()[i] = static_cast<int32_t>(values[i]);
   }
   return made.to(device);
@@ -89,6 +90,7 @@ std::vector<double> Tensor::values() const {
   for (size_t i = 0; i < result.size(); ++i) {
     if (dtype_ == Dtype::f32) result[i] = here.data<float>()[i];
     if (dtype_ == Dtype::f64) result[i] = here.data<double>()[i];
+    if (dtype_ == Dtype::bf16) result[i] = here.data<bf16>()[i];
     if (dtype_ == Dtype::i32) result[i] = here.data<int32_t>()[i];
   }
   return result;

@@ -2,18 +2,23 @@
 #include <memory>
 #include <vector>
 
+#include "tensor/bf16.h"
 #include "tensor/device.h"
 #include "tensor/shape.h"
 
 namespace poph {
 
-enum class Dtype : uint8_t { f32, f64, i32 };
+enum class Dtype : uint8_t { f32, f64, i32, bf16 };
 
 size_t bytes_of(Dtype dtype);
 std::ostream& operator<<(std::ostream& out, Dtype dtype);
 template <class T>
-  requires std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, int32_t>
-inline constexpr Dtype dtype_of = std::is_same_v<T, float> ? Dtype::f32 : std::is_same_v<T, double> ? Dtype::f64 : Dtype::i32;
+  requires std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, int32_t> || std::is_same_v<T, bf16>
+inline constexpr Dtype dtype_of = std::is_same_v<T, float>    ? Dtype::f32
+                                  : std::is_same_v<T, double> ? Dtype::f64
+                                  : std::is_same_v<T, bf16>   ? Dtype::bf16
+                                                              : Dtype::i32;
+constexpr Dtype accumulate_dtype(Dtype dtype) { return dtype == Dtype::bf16 ? Dtype::f32 : dtype; }  // what its sums are kept in
 
 // A value: row-major, contiguous numbers on one device. Copying a Tensor shares its storage; reshape and slice are views.
 class Tensor {
@@ -41,7 +46,7 @@ class Tensor {
   Tensor reshape(Shape shape) const;                        // same elements, a view
   Tensor slice(int64_t first, int64_t count) const;         // [first, first+count) of axis 0, a view
   Tensor to(Device device) const;                           // itself when it is there already
-  Tensor to(Dtype dtype) const;                             // converts f32 <-> f64; itself when it is that already
+  Tensor to(Dtype dtype) const;                             // converts f32, f64, bf16; itself when it is that already
   Tensor clone() const;
   void copy_from(const Tensor& other);                      // same shape and dtype, any device
   double item() const;                                      // the one element, read back to the host

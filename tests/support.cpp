@@ -74,7 +74,7 @@ bool same_bits(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && a.dtype() == b.dtype() && (a.bytes() == 0 || !std::memcmp(here.raw(), there.raw(), a.bytes()));
 }
 
-double limit_of(Dtype dtype) { return dtype == Dtype::f64 ? 1e-12 : 1e-5; }
+double limit_of(Dtype dtype) { return dtype == Dtype::f64 ? 1e-12 : dtype == Dtype::f32 ? 1e-5 : 1e-2; }
 
 double gradient_error(const std::function<Vars()>& function, Vars leaves, int rounds) {
   double worst = 0;
@@ -145,16 +145,17 @@ std::vector<OpCase> op_cases(int64_t n) {
                       .second_correction = 1.5,
                       .gradient_scale = 0.7};
   using In = const Tensors&;
-  const auto run_lstm = [](SequenceAxis axis, decltype(&lstm_stepwise) forward) {
+  const auto wide = [](const Tensor& x) { return x.to(accumulate_dtype(x.dtype())); };  // what is float32 beside bf16 tensors
+  const auto run_lstm = [wide](SequenceAxis axis, decltype(&lstm_stepwise) forward) {
     return [=](In x) {
-      const LstmResult r = forward(x[0], x[1], x[2], x[3], axis, LstmState{x[4], square(x[5])});
+      const LstmResult r = forward(x[0], x[1], x[2], wide(x[3]), axis, LstmState{x[4], square(wide(x[5]))});
       const LstmState last = last_state(r, axis);
       return Tensors{r.h, r.gates, r.c, last.h, last.c};
     };
   };
-  const auto run_lstm_grad = [](SequenceAxis axis, decltype(&lstm_grad_stepwise) backward) {
+  const auto run_lstm_grad = [wide](SequenceAxis axis, decltype(&lstm_grad_stepwise) backward) {
     return [=](In x) {
-      const LstmResult r = lstm(x[0], x[1], x[2], x[3], axis);
+      const LstmResult r = lstm(x[0], x[1], x[2], wide(x[3]), axis);
       const LstmGradients g = backward(x[0], x[1], x[2], r, axis, tanh(r.h));
       return Tensors{g.dx, g.dweight_ih, g.dweight_hh, g.dbias};
     };
@@ -178,9 +179,10 @@ std::vector<OpCase> op_cases(int64_t n) {
   // clang-format off
   return {
       {"fill", {cube}, [](In x) { Tensor y = x[0].clone(); fill(y, 2.5); return Tensors{y}; }},
-      {"convert", {cube}, [](In x) { return Tensors{convert(x[0], Dtype::f32), convert(x[0], Dtype::f64)}; }},
+      {"convert", {cube}, [](In x) { return Tensors{convert(x[0], Dtype::f32), convert(x[0], Dtype::f64), convert(x[0], Dtype::bf16)}; }},
       {"add", {cube, cube}, [](In x) { return Tensors{add(x[0], x[1])}; }},
       {"add a row", {cube, {17}}, [](In x) { return Tensors{add(x[0], x[1]), add(x[1], x[0])}; }},
+      {"add_bias", {cube, {17}}, [wide](In x) { return Tensors{add_bias(x[0], wide(x[1]))}; }},
       {"sub a number", {cube, {}}, [](In x) { return Tensors{sub(x[0], x[1]), sub(x[1], x[0])}; }},
       {"mul a middle axis", {cube, {n, 1, 17}}, [](In x) { return Tensors{mul(x[0], x[1]), mul(x[1], x[0])}; }},
       {"mul an outer product", {{n, 1}, {1, 61}}, [](In x) { return Tensors{mul(x[0], x[1])}; }},
@@ -201,12 +203,12 @@ std::vector<OpCase> op_cases(int64_t n) {
       {"sum", {cube}, [](In x) { return Tensors{sum(x[0])}; }},
       {"softmax", {cube}, [](In x) { return Tensors{softmax(x[0])}; }},
       {"softmax_grad", {cube, cube}, [](In x) { return Tensors{softmax_grad(x[0], x[1])}; }},
-      {"layer_norm", {cube, {17}, {17}}, [](In x) {
-         const LayerNormResult r = layer_norm(x[0], x[1], x[2], 1e-5);
+      {"layer_norm", {cube, {17}, {17}}, [wide](In x) {
+         const LayerNormResult r = layer_norm(x[0], wide(x[1]), wide(x[2]), 1e-5);
          return Tensors{r.y, r.normalised, r.inverse_deviation};
        }},
-      {"layer_norm_grad", {cube, {17}, {17}, cube}, [](In x) {
-         const LayerNormGradients g = layer_norm_grad(layer_norm(x[0], x[1], x[2], 1e-5), x[1], x[3]);
+      {"layer_norm_grad", {cube, {17}, {17}, cube}, [wide](In x) {
+         const LayerNormGradients g = layer_norm_grad(layer_norm(x[0], wide(x[1]), wide(x[2]), 1e-5), wide(x[1]), x[3]);
          return Tensors{g.dx, g.dweight, g.dbias};
        }},
       {"min_last", {cube}, [](In x) { const MinResult r = min_last(x[0]); return Tensors{r.value, r.index}; }},
@@ -230,7 +232,9 @@ std::vector<OpCase> op_cases(int64_t n) {
       {"matmul of transposes", {{n, 37}, {n, 29}, {2 * n + 1, 37}}, [](In x) {
          return Tensors{matmul(x[0], x[1], true, false), matmul(x[0], x[2], false, true)};
        }},
-      {"linear", {cube, {19, 17}, {19}}, [](In x) { return Tensors{linear(x[0], x[1], x[2]), linear(x[0], x[1], {})}; }},
+      {"linear", {cube, {19, 17}, {19}}, [wide](In x) {
+         return Tensors{linear(x[0], x[1], wide(x[2])), linear(x[0], x[1], {}), linear(x[0], x[1], wide(x[2]), true)};
+       }},
       {"unfold_notes", {notes}, [](In x) { return Tensors{unfold_notes(x[0], 24, 11)}; }},
       {"unfold_notes_grad", {{3, n, 27, 15}}, [](In x) { return Tensors{unfold_notes_grad(x[0], 3, 5, 2)}; }},
       {"note_features", {notes, {3, n, 27, 5}, {3, n, 16}}, [](In x) {
@@ -255,12 +259,16 @@ std::vector<OpCase> op_cases(int64_t n) {
       {"attention_grad with dropout", one_group, run_attention_grad(dropped)},
       {"bce_with_logits", {cube, cube}, [](In x) { return Tensors{bce_with_logits(x[0], sigmoid(x[1]))}; }},
       {"bce_with_logits_grad", {cube, cube, cube}, [](In x) { return Tensors{bce_with_logits_grad(x[0], sigmoid(x[1]), x[2])}; }},
-      {"adam_update", {cube, cube, cube, cube}, [adam](In x) {
-         Tensor parameter = x[0].clone(), moment = x[1].clone(), second = square(x[2]);
-         adam_update(parameter, moment, second, x[3], adam);
+      {"adam_update", {cube, cube, cube, cube}, [adam, wide](In x) {
+         Tensor parameter = wide(x[0]).clone(), moment = wide(x[1]).clone(), second = square(wide(x[2]));
+         adam_update(parameter, moment, second, wide(x[3]), adam);
          return Tensors{parameter, moment, second};
        }},
-      {"sgd_update", {cube, cube}, [](In x) { Tensor y = x[0].clone(); sgd_update(y, x[1], 0.1); return Tensors{y}; }},
+      {"sgd_update", {cube, cube}, [wide](In x) {
+         Tensor y = wide(x[0]).clone();
+         sgd_update(y, wide(x[1]), 0.1);
+         return Tensors{y};
+       }},
   };
   // clang-format on
 }

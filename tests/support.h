@@ -17,7 +17,7 @@ Vars leaves_of(const Tensors& values);  // each wants a gradient
 double relative_difference(const std::vector<double>& found, const std::vector<double>& expected);
 double relative_difference(const Tensor& found, const Tensor& expected);
 bool same_bits(const Tensor& a, const Tensor& b);
-double limit_of(Dtype dtype);  // for two ways to compute the same: 1e-12 in f64, 1e-5 in f32
+double limit_of(Dtype dtype);  // for two ways to compute the same: 1e-12 in f64, 1e-5 in f32, 1e-2 in bf16
 
 // The gradients that backward() finds for `leaves` (f64) against central differences of fourth order, for random cotangents of
 // the outputs: along one random direction per leaf and round, and once, for a leaf of up to 40 elements, along each of its axes.

@@ -26,7 +26,7 @@ Tensors on_gpu(const Tensors& tensors) {
 BOOST_AUTO_TEST_SUITE(cuda, *boost::unit_test::precondition(has_gpu))
 
 BOOST_DATA_TEST_CASE(an_op_gives_the_numbers_of_the_cpu, boost::unit_test::data::make(op_cases(7)) + op_cases(259), op) {
-  for (Dtype dtype : {Dtype::f32, Dtype::f64}) {
+  for (Dtype dtype : {Dtype::f32, Dtype::f64, Dtype::bf16}) {
     const Tensors inputs = random_inputs(op.shapes, 50, dtype), expected = op.run(inputs), found = op.run(on_gpu(inputs));
     BOOST_TEST_REQUIRE(found.size() == expected.size());
     for (size_t i = 0; i < found.size(); ++i)
@@ -37,6 +37,30 @@ BOOST_DATA_TEST_CASE(an_op_gives_the_numbers_of_the_cpu, boost::unit_test::data:
 BOOST_DATA_TEST_CASE(an_op_repeats_bit_for_bit, boost::unit_test::data::make(op_cases(259)), op) {
   const Tensors inputs = on_gpu(random_inputs(op.shapes, 60, Dtype::f32)), first = op.run(inputs), second = op.run(inputs);
   for (size_t i = 0; i < first.size(); ++i) BOOST_TEST(same_bits(first[i], second[i]), op.name << ", result " << i);
+}
+
+// A TF32 operand has 10 bits of fraction: off by at most 2^-11 of itself. Without the switch nothing is rounded.
+BOOST_AUTO_TEST_CASE(tf32_products_only_while_they_are_asked_for) {
+  const Tensor a = random_input({259, 131}, 90, Dtype::f32), b = random_input({131, 77}, 91, Dtype::f32), exact = matmul(a, b);
+  const Tensor a_there = a.to(Device::cuda), b_there = b.to(Device::cuda);
+  {
+    const Tf32Products tf32(true);
+    const double difference = relative_difference(matmul(a_there, b_there), exact);
+    BOOST_TEST(difference > 1e-5);
+    BOOST_TEST(difference < 1e-3);
+    const Tf32Products off(false);
+    BOOST_TEST(relative_difference(matmul(a_there, b_there), exact) < limit_of(Dtype::f32));
+  }
+  BOOST_TEST(relative_difference(matmul(a_there, b_there), exact) < limit_of(Dtype::f32));
+}
+
+// What cuBLAS is not asked to do: sums of nothing.
+BOOST_AUTO_TEST_CASE(products_of_empty_matrices) {
+  for (Dtype dtype : {Dtype::f32, Dtype::f64, Dtype::bf16}) {
+    const Tensor c = matmul(Tensor({3, 0}, dtype, Device::cuda), Tensor({0, 4}, dtype, Device::cuda));
+    BOOST_TEST(c.values() == std::vector<double>(12, 0.0), boost::test_tools::per_element());
+    BOOST_TEST(matmul(Tensor({0, 5}, dtype, Device::cuda), Tensor({5, 4}, dtype, Device::cuda)).elements() == 0);
+  }
 }
 
 BOOST_AUTO_TEST_CASE(the_same_random_bits_on_both_devices) {

@@ -130,7 +130,7 @@ BOOST_AUTO_TEST_CASE(inspecting_lists_every_legal_dtype) {
   BOOST_TEST((header.entries[1].shape == std::vector<uint64_t>{2, 3}));
   BOOST_TEST(header.entries[1].bytes == 12u);
   BOOST_TEST(message_of([&] { read_safetensors(folder / "x"); }) ==
-             (folder / "x") + ": tensor \"six\" is F6_E2M3, expected F32, F64 or I32");
+             (folder / "x") + ": tensor \"six\" is F6_E2M3, expected F32, F64, BF16 or I32");
 }
 
 BOOST_AUTO_TEST_CASE(legal_corners_are_read) {

@@ -20,7 +20,7 @@ BOOST_AUTO_TEST_SUITE(every_op)
 
 // 331 makes results of more than 8192 elements (a loop's block), and no multiple of it.
 BOOST_DATA_TEST_CASE(gives_the_same_bits_with_one_two_and_three_threads, boost::unit_test::data::make(op_cases(331)), op) {
-  for (Dtype dtype : {Dtype::f32, Dtype::f64}) {
+  for (Dtype dtype : {Dtype::f32, Dtype::f64, Dtype::bf16}) {
     const Tensors inputs = random_inputs(op.shapes, 30, dtype), expected = run_with(1, op, inputs);
     for (int count : {2, 3}) {
       const Tensors found = run_with(count, op, inputs);

@@ -33,8 +33,9 @@ Piece tune(int64_t steps, int64_t offset) {
   return {"tune", roll};
 }
 
-Config tiny_config() {
+Config tiny_config(Precision precision = Precision::float32) {
   Config config;
+  config.train.precision = precision;
   config.name = "tiny";
   config.seed = 7;
   config.data.lowest_note = 60;
@@ -52,6 +53,8 @@ Config tiny_config() {
   config.train.learning_rate = 0.01;
   return config;
 }
+
+const std::vector<int> in_bf16{false, true};
 
 struct Session {
   explicit Session(const Config& settings) : config(settings), model(config.model, config.seed, Dtype::f32, Device::cpu) {}
@@ -138,17 +141,18 @@ BOOST_AUTO_TEST_CASE(the_first_losses_of_every_ordering_are_those_of_a_coin) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(equal_runs_leave_equal_bytes_with_one_and_two_threads) {
+BOOST_DATA_TEST_CASE(equal_runs_leave_equal_bytes_with_one_and_two_threads, boost::unit_test::data::make(in_bf16), bf16) {
   const Folder folder;
+  const Config config = tiny_config(bf16 ? Precision::bf16 : Precision::float32);
   for (int count : {1, 2, 1}) {
     const Threads threads(count);
     const std::string path = folder / joined("run", count);
     if (std::filesystem::exists(path)) std::filesystem::rename(path, folder / "first");
-    BOOST_TEST((Session(tiny_config()).run(path) == TrainEnd::finished));
+    BOOST_TEST((Session(config).run(path) == TrainEnd::finished));
   }
   check_same_runs(folder / "first", folder / "run1");
   check_same_runs(folder / "first", folder / "run2");
-  Config other = tiny_config();
+  Config other = config;
   other.seed = 8;
   Session(other).run(folder / "other");
   BOOST_TEST((metrics_of(folder / "other") != metrics_of(folder / "first")));
@@ -156,9 +160,10 @@ BOOST_AUTO_TEST_CASE(equal_runs_leave_equal_bytes_with_one_and_two_threads) {
 
 // Stopped after each batch, within the validation and between two epochs, it comes to the same as a run in one go.
 BOOST_AUTO_TEST_CASE(an_interrupted_run_goes_on_bit_for_bit) {
-  for (OptimizerKind kind : {OptimizerKind::nadam, OptimizerKind::sgd}) {
+  for (const auto& [kind, precision] : {std::pair{OptimizerKind::nadam, Precision::float32}, {OptimizerKind::sgd, Precision::float32},
+                                        {OptimizerKind::nadam, Precision::bf16}}) {
     const Folder folder;
-    Config config = tiny_config();
+    Config config = tiny_config(precision);
     config.train.optimizer = kind;
     config.train.schedule = Schedule::plateau;
     config.train.patience = 4;
@@ -282,14 +287,76 @@ BOOST_AUTO_TEST_CASE(best_has_the_smallest_monitored_loss) {
   }
 }
 
-BOOST_AUTO_TEST_CASE(a_step_takes_no_memory_from_the_system_after_the_second) {
-  Session session(tiny_config());
+BOOST_DATA_TEST_CASE(a_step_takes_no_memory_from_the_system_after_the_second, boost::unit_test::data::make(in_bf16), bf16) {
+  Session session(tiny_config(bf16 ? Precision::bf16 : Precision::float32));
   for (int step = 0; step < 2; ++step) session.trainer.train_step(first_windows(4), 0);
   const MemoryUse before = memory_use(Device::cpu);
   for (int step = 0; step < 5; ++step) session.trainer.train_step(first_windows(4), 0);
   const MemoryUse after = memory_use(Device::cpu);
   BOOST_TEST(after.system_allocations == before.system_allocations);
   BOOST_TEST(after.in_use == before.in_use);
+}
+
+// A bf16 run's checkpoint is an ordinary one: float32, and read by a float32 run, to which it gives about the same losses.
+BOOST_AUTO_TEST_CASE(the_checkpoint_of_a_bf16_run_is_float32) {
+  const Folder folder;
+  Session session(tiny_config(Precision::bf16)), wide(tiny_config());
+  session.run(folder / "run");
+  const Checkpoint best = load_checkpoint((folder / "run") + "/checkpoints/best");
+  for (const TensorFile* file : {&best.weights, &best.state})
+    for (const auto& [name, tensor] : file->tensors) {
+      BOOST_TEST((tensor.dtype() == Dtype::f32), name);
+      BOOST_TEST(!same_bits(tensor.to(Dtype::bf16).to(Dtype::f32), tensor), name << " has no more than bf16's bits");
+    }
+  const LossFunction loss(wide.config.loss, wide.config.model, Dtype::f32, Device::cpu);
+  const auto total = [&](Session& by) {
+    assign_weights(best.weights, "best", by.model.parameter_tensors());
+    return window_loss(by.model, loss, by.valid, first_windows(by.valid.count()), 4, false)->total;
+  };
+  BOOST_TEST(total(session) == session.trainer.state().best);  // validated in the precision it trains in
+  BOOST_TEST(total(wide) != total(session));
+  BOOST_TEST(std::abs(total(wide) / total(session) - 1) < 5e-3);
+}
+
+// The GPU's switch changes nothing here.
+BOOST_AUTO_TEST_CASE(tf32_on_a_cpu_is_float32) {
+  const Folder folder;
+  Config config = tiny_config();
+  Session(config).run(folder / "float32");
+  config.train.precision = Precision::tf32;
+  Session(config).run(folder / "tf32");
+  BOOST_TEST((metrics_of(folder / "tf32") == metrics_of(folder / "float32")));
+  BOOST_TEST(!Tf32Products::allowed());
+}
+
+// The validation losses that 300 steps come to, by seed.
+std::vector<double> best_validation_losses(Precision precision) {
+  std::vector<double> best;
+  for (uint64_t seed : {1, 2, 3}) {
+    Config config = tiny_config(precision);
+    config.seed = seed;
+    config.train.learning_rate = 0.005;
+    Session session(config);
+    const LossFunction loss(config.loss, config.model, Dtype::f32, Device::cpu);
+    best.push_back(1e9);
+    for (int64_t epoch = 0; epoch < 100; ++epoch) {
+      const std::vector<int64_t> order = epoch_order(session.train.count(), seed, epoch);
+      for (size_t first = 0; first < order.size(); first += 4)
+        session.trainer.train_step(std::span(order).subspan(first, std::min<size_t>(4, order.size() - first)), epoch);
+      const LossValues losses = *window_loss(session.model, loss, session.valid, first_windows(session.valid.count()), 4, false);
+      best.back() = std::min(best.back(), losses.total);
+    }
+  }
+  return best;
+}
+
+BOOST_AUTO_TEST_CASE(bf16_reaches_the_validation_loss_of_float32) {
+  const std::vector<double> wide = best_validation_losses(Precision::float32), narrow = best_validation_losses(Precision::bf16);
+  const auto mean = [](const std::vector<double>& x) { return std::accumulate(x.begin(), x.end(), 0.0) / static_cast<double>(x.size()); };
+  const auto [least, most] = std::minmax_element(wide.begin(), wide.end());
+  for (size_t i = 0; i < wide.size(); ++i) BOOST_TEST_MESSAGE("seed " << i + 1 << ": float32 " << wide[i] << ", bf16 " << narrow[i]);
+  BOOST_TEST(*most < 0.3);  // the play loss alone begins at ln 2 = 0.69
+  BOOST_TEST(std::abs(mean(narrow) - mean(wide)) < *most - *least);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -148,6 +148,7 @@ int main(int argc, char** argv) {
     overrides.push_back(fmt::format("data.window={}", window));
     overrides.push_back(fmt::format("train.batch={}", batch));
     Bench bench{load_config(file, overrides, bundled_corpus())};
+    if (bench.config.train.precision == Precision::bf16) bench.model.activations = Dtype::bf16;
     for (uint64_t seed = 0; seed < (dump.empty() ? 4 : 1); ++seed) bench.rolls.push_back(random_rolls(bench.config, seed));
     if (!dump.empty()) {
       write_safetensors(dump, bench.dump());

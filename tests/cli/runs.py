@@ -175,6 +175,23 @@ class Same(Case):
         self.assert_same_outcome(outcome(self.folder / "1/x"), outcome(self.folder / "2/x"))
 
 
+class Precision(Case):
+    def test_bf16(self):
+        out = self.run_ok("x.toml", "--device", "cpu", "train.precision=bf16")
+        self.assertRegex(out, r"(?m)^precision: trains and validates in bf16; weights, sums .* are float32\. On a CPU this is slower")
+        for name in ("best.safetensors", "best.state.safetensors"):
+            self.assertEqual({dtype for dtype, _, _ in read_tensors(self.folder / "runs/x/checkpoints" / name)[0].values()}, {"F32"})
+        validated = min(line["total"] for line in metrics(self.folder / "runs/x") if line["split"] == "valid")
+        evaluated = self.poph_json("evaluate", "runs/x", "--device", "cpu")["loss"]["total"]  # in float32
+        self.assertNotEqual(evaluated, validated)
+        self.assertAlmostEqual(evaluated, validated, delta=5e-3 * validated)
+
+    def test_tf32(self):
+        self.run_ok("x.toml", "--device", "cpu", "name=wide")
+        self.assertIn("\ntf32 on cpu: computed in float32\n", self.run_ok("x.toml", "--device", "cpu", "name=tf32", "train.precision=tf32"))
+        self.assertEqual(metrics(self.folder / "runs/tf32"), metrics(self.folder / "runs/wide"))
+
+
 class Slow(Case):
     """Started and stopped before the other tests: its clock goes on meanwhile, and takes no processor from them."""
 
