@@ -16,6 +16,7 @@ struct BlockState {
   std::vector<LstmState> layers;          // along time: rows (b, n) of the last step; along notes: rows b of the last note
   std::vector<std::vector<LstmState>> notes;  // along time, while a step's notes come one by one: [layer][note]
   Tensor keys, values;                    // [B, positions, heads * width]
+  std::vector<LstmPanels> panels;         // of the layers' weights: packed once for all steps
 };
 
 constexpr int64_t all_notes = -1;
@@ -27,8 +28,9 @@ struct LstmLayer {
     return {init.glorot_uniform({4 * units, inputs}), init.orthogonal_gates(4, units), init.lstm_bias(units)};
   }
   Var operator()(const Var& x, SequenceAxis axis) const { return lstm(x, weight_ih, weight_hh, bias, axis); }
-  Tensor advance(const Tensor& x, SequenceAxis axis, LstmState& state) const {
-    const LstmResult result = lstm(x, weight_ih.value(), weight_hh.value(), bias.value(), axis, state);
+  LstmPanels panels() const { return lstm_panels(weight_ih.value(), weight_hh.value(), bias.value()); }
+  Tensor advance(const Tensor& x, SequenceAxis axis, LstmState& state, const LstmPanels& panels) const {
+    const LstmResult result = lstm(x, weight_ih.value(), weight_hh.value(), bias.value(), axis, state, panels);
     state = last_state(result, axis);
     return result.h;
   }
@@ -59,15 +61,16 @@ struct LstmBlock {
   Tensor advance(Tensor x, BlockState& state, int64_t note, int64_t notes) const {
     state.layers.resize(layers.size());
     state.notes.resize(layers.size());
+    for (size_t i = state.panels.size(); i < layers.size(); ++i) state.panels.push_back(layers[i].panels());
     for (size_t i = 0; i < layers.size(); ++i) {
       if (axis == SequenceAxis::notes) {
         if (note <= 0) state.layers[i] = {};  // a step's notes begin anew
-        x = layers[i].advance(x, axis, state.layers[i]);
+        x = layers[i].advance(x, axis, state.layers[i], state.panels[i]);
       } else if (note == all_notes) {
-        x = layers[i].advance(x, axis, state.layers[i]);
+        x = layers[i].advance(x, axis, state.layers[i], state.panels[i]);
       } else {
         LstmState own = of_note(state.layers[i], note, notes);
-        x = layers[i].advance(x, axis, own);
+        x = layers[i].advance(x, axis, own, state.panels[i]);
         state.notes[i].push_back(own);
         if (note + 1 == notes) {
           state.layers[i] = joined_notes(state.notes[i]);

@@ -208,26 +208,37 @@ LstmGradients lstm_grad_stepwise(const Tensor& x, const Tensor& weight_ih, const
   return finish_gradients(x, forward, sizes, dx);
 }
 
-// From this many rows on, in all steps together, packing the weights pays.
-constexpr int64_t rows_worth_packing = 256;
+// The blocked form pays from this many rows on: where its weights are kept from call to call, and where they are packed for one.
+constexpr int64_t rows_worth_panels = 9, cells_worth_packing = 256;
 
-static bool in_blocks(const Tensor& x, const Sequence& s) {
-  return x.device() == Device::cpu && x.dtype() == Dtype::f32 && s.steps * s.rows >= rows_worth_packing;
+static bool has_blocks(const Tensor& x) { return x.device() == Device::cpu && x.dtype() == Dtype::f32; }
+
+LstmPanels lstm_panels(const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias) {
+  return has_blocks(weight_ih) ? pack_lstm(weight_ih, weight_hh, bias) : LstmPanels{};
+}
+
+LstmResult lstm(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
+                const LstmState& initial, const LstmPanels& kept) {
+  const Sizes sizes = check_sizes(x, weight_ih, weight_hh, bias, axis, initial);
+  const Sequence& s = sizes.sequence;
+  const bool is_kept = kept.panels.defined() && s.rows >= rows_worth_panels;
+  if (!has_blocks(x) || !(is_kept || s.steps * s.rows >= cells_worth_packing))
+    return lstm_stepwise(x, weight_ih, weight_hh, bias, axis, initial);
+  LstmResult result = empty_result(x, sizes.units);
+  lstm_rows(x, is_kept ? kept : pack_lstm(weight_ih, weight_hh, bias), s, initial, result);
+  return result;
 }
 
 LstmResult lstm(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
                 const LstmState& initial) {
-  const Sizes sizes = check_sizes(x, weight_ih, weight_hh, bias, axis, initial);
-  if (!in_blocks(x, sizes.sequence)) return lstm_stepwise(x, weight_ih, weight_hh, bias, axis, initial);
-  LstmResult result = empty_result(x, sizes.units);
-  lstm_rows(x, weight_ih, weight_hh, bias, sizes.sequence, initial, result);
-  return result;
+  return lstm(x, weight_ih, weight_hh, bias, axis, initial, {});
 }
 
 LstmGradients lstm_grad(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const LstmResult& forward, SequenceAxis axis,
                         const Tensor& dh) {
   const Sequence sequence(x.shape(), axis);
-  if (!in_blocks(x, sequence)) return lstm_grad_stepwise(x, weight_ih, weight_hh, forward, axis, dh);
+  if (!has_blocks(x) || sequence.steps * sequence.rows < cells_worth_packing)
+    return lstm_grad_stepwise(x, weight_ih, weight_hh, forward, axis, dh);
   return lstm_grad_rows(x, weight_ih, weight_hh, forward, sequence, dh);
 }
 

@@ -179,14 +179,19 @@ void weight_gradients(const GradientInputs& x, const GradientInputs& h, const fl
 
 }  // namespace
 
-void lstm_rows(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, const Sequence& s,
-               const LstmState& initial, LstmResult& result) {
-  const int64_t inputs = x.shape().last(), units = weight_hh.shape()[1], depth = inputs + units;
+LstmPanels pack_lstm(const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias) {
+  const int64_t inputs = weight_ih.shape()[1], units = weight_hh.shape()[1];
+  LstmPanels weights{Tensor({padded(units) * gates, inputs + units}, Dtype::f32), Tensor({padded(units) * gates}, Dtype::f32)};
+  pack_gates(weight_ih.data<float>(), weight_hh.data<float>(), bias.data<float>(), inputs, units, weights.panels.data<float>(),
+             weights.bias.data<float>());
+  return weights;
+}
+
+void lstm_rows(const Tensor& x, const LstmPanels& weights, const Sequence& s, const LstmState& initial, LstmResult& result) {
+  const int64_t inputs = x.shape().last(), units = result.h.shape().last(), depth = inputs + units;
   const int64_t a_stride = stride_of(depth), c_stride = stride_of(units);
+  const float *panels = weights.panels.data<float>(), *bias = weights.bias.data<float>();
   const RowBlocks blocks(s.rows);
-  Tensor panels({padded(units) * gates, depth}, Dtype::f32), packed_bias({padded(units) * gates}, Dtype::f32);
-  pack_gates(weight_ih.data<float>(), weight_hh.data<float>(), bias.data<float>(), inputs, units, panels.data<float>(),
-             packed_bias.data<float>());
   Tensor matrices({2, s.rows, a_stride}, Dtype::f32), states = Tensor::zeros({s.rows, c_stride}, Dtype::f32);
 #pragma omp parallel for schedule(dynamic) if (blocks.count > 1)
   for (int64_t block = 0; block < blocks.count; ++block) {
@@ -204,8 +209,8 @@ void lstm_rows(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh
         std::copy_n(x.data<float>() + (cell + row * s.row_stride) * inputs, inputs, now + row * a_stride);
       const int64_t used = step == 0 && !initial.h.defined() ? inputs : depth;
       for (int64_t unit = 0; unit < units; unit += lanes)
-        run_kernel(LstmPanel{rows, used, now, a_stride, panels.data<float>() + unit * gates * depth,
-                             packed_bias.data<float>() + unit * gates, c + unit, next + inputs + unit, c_stride,
+        run_kernel(LstmPanel{rows, used, now, a_stride, panels + unit * gates * depth,
+                             bias + unit * gates, c + unit, next + inputs + unit, c_stride,
                              result.gates.data<float>() + cell * gates * units + unit,
                              result.h.data<float>() + cell * units + unit, result.c.data<float>() + cell * units + unit,
                              s.row_stride, units, std::min(lanes, units - unit)});

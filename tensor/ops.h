@@ -101,8 +101,15 @@ struct LstmState {
 struct LstmResult {
   Tensor h, gates, c;                                     // [T,B,N,H], [T,B,N,4H] after their non-linearities, [T,B,N,H]
 };
+// A layer's weights laid out as the CPU's float32 kernel reads them: to be kept where the layer is called again and again.
+struct LstmPanels {
+  Tensor panels, bias;                                    // undefined where there is no such kernel: another device or dtype
+};
+LstmPanels lstm_panels(const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias);
 LstmResult lstm(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
                 const LstmState& initial = {});
+LstmResult lstm(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
+                const LstmState& initial, const LstmPanels& kept);
 struct LstmGradients {
   Tensor dx, dweight_ih, dweight_hh, dbias;               // all but dx: wide
 };

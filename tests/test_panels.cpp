@@ -92,7 +92,7 @@ BOOST_DATA_TEST_CASE(an_lstm_layer_agrees_with_its_twin, boost::unit_test::data:
         const LstmResult expected = lstm_stepwise(in[0], in[1], in[2], in[3], axis, initial);
         LstmResult found{expected.h.clone(), expected.gates.clone(), expected.c.clone()};
         for (Tensor* x : {&found.h, &found.gates, &found.c}) fill(*x, 99);
-        lstm_rows(in[0], in[1], in[2], in[3], s, initial, found);
+        lstm_rows(in[0], pack_lstm(in[1], in[2], in[3]), s, initial, found);
         if (in[0].elements() == 0) continue;
         BOOST_TEST(relative_difference(found.h, expected.h) < 1e-5, l << " at level " << static_cast<int>(level));
         BOOST_TEST(relative_difference(found.c, expected.c) < 1e-5, l);
@@ -134,6 +134,14 @@ BOOST_AUTO_TEST_CASE(a_row_does_not_depend_on_the_rows_beside_it) {
     const LstmResult alone = lstm(some, in[1], in[2], in[3], SequenceAxis::time);
     BOOST_TEST(same_bits(permute(alone.h, {1, 0, 2, 3}), permute(all.h, {1, 0, 2, 3}).slice(0, batch)));
   }
+}
+
+BOOST_AUTO_TEST_CASE(kept_panels_give_the_same) {
+  const Tensors in = inputs_of({100, 3, 3, 7, 19});
+  const LstmPanels kept = lstm_panels(in[1], in[2], in[3]);
+  for (SequenceAxis axis : {SequenceAxis::time, SequenceAxis::notes})
+    BOOST_TEST(same_bits(lstm(in[0], in[1], in[2], in[3], axis, {}, kept).h, lstm(in[0], in[1], in[2], in[3], axis).h));
+  BOOST_TEST(!lstm_panels(in[1].to(Dtype::f64), in[2].to(Dtype::f64), in[3].to(Dtype::f64)).panels.defined());
 }
 
 BOOST_AUTO_TEST_SUITE_END()
