@@ -106,7 +106,7 @@ class Composer {
   }
 
   // Feeds input steps [first, first + count), whose targets, one later, are known.
-  void read(int64_t first, int64_t count) { stream_.read(inputs(first, count), inputs(first + 1, count), beats(first, count)); }
+  void read(int64_t first, int64_t count) { stream_.follow(inputs(first, count), inputs(first + 1, count), beats(first, count)); }
 
   Tensor tensor(const std::vector<double>& values, Shape shape) const {
     const Tensor& like = model_.note_head.weight.value();

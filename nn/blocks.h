@@ -13,10 +13,16 @@ namespace poph {
 
 // What a block has seen so far.
 struct BlockState {
-  std::vector<LstmState> layers;          // along time: rows (b, n) of the last step; along notes: rows b of the last note
+  std::vector<LstmState> layers;              // along time: rows (b, n) of the last step; along notes: rows b of the last note
   std::vector<std::vector<LstmState>> notes;  // along time, while a step's notes come one by one: [layer][note]
-  Tensor keys, values;                    // [B, positions, heads * width]
-  std::vector<LstmPanels> panels;         // of the layers' weights: packed once for all steps
+  Tensor keys, values;                        // [B, positions, heads * width]
+  std::vector<LstmPanels> panels;             // of the layers' weights: packed once for all steps
+
+  void forget() {  // all that was seen
+    layers.clear();
+    notes.clear();
+    keys = values = Tensor();
+  }
 };
 
 constexpr int64_t all_notes = -1;
@@ -48,7 +54,8 @@ struct LstmBlock {
 
   static LstmBlock make(Initializer& init, const BlockSettings& settings, double dropout, int64_t inputs) {
     LstmBlock block{settings.kind == BlockKind::lstm_time ? SequenceAxis::time : SequenceAxis::notes, dropout, {}};
-    for (int64_t i = 0; i < settings.layers; ++i) block.layers.push_back(LstmLayer::make(init, i ? settings.units : inputs, settings.units));
+    for (int64_t i = 0; i < settings.layers; ++i)
+      block.layers.push_back(LstmLayer::make(init, i ? settings.units : inputs, settings.units));
     return block;
   }
   int64_t outputs() const { return layers.back().weight_hh.shape()[1]; }
@@ -142,16 +149,18 @@ struct AttentionBlock {
     Pass evaluation;
     const bool cached = along_time() || note != all_notes;
     if (!along_time() && note <= 0) state.keys = state.values = Tensor();
-    return around(Var(x), evaluation, [&](const Var& h) {
-             const Var q = grouped(query(h), x.shape());
-             Tensor k = grouped(key(h), x.shape()).value(), v = grouped(value(h), x.shape()).value();
-             if (cached) {
-               k = state.keys = appended(state.keys, k);
-               v = state.values = appended(state.values, v);
-             }
-             const Tensor y = attention(q.value(), k, v, call(notes, evaluation)).y;
-             return ungrouped(Var(settings.query_gate ? mul(y, q.value()) : y), x.shape());
-           }).value();
+    return around(Var(x), evaluation,
+                  [&](const Var& h) {
+                    const Var q = grouped(query(h), x.shape());
+                    Tensor k = grouped(key(h), x.shape()).value(), v = grouped(value(h), x.shape()).value();
+                    if (cached) {
+                      k = state.keys = appended(state.keys, k);
+                      v = state.values = appended(state.values, v);
+                    }
+                    const Tensor y = attention(q.value(), k, v, call(notes, evaluation)).y;
+                    return ungrouped(Var(settings.query_gate ? mul(y, q.value()) : y), x.shape());
+                  })
+        .value();
   }
 
   void each_parameter(const ParameterFn& f) {

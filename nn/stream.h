@@ -4,18 +4,31 @@
 namespace poph {
 
 // A model in use: it reads or composes music step by step and carries what it has seen (SPEC 8). Fed the same notes it gives the
-// logits of the whole-sequence form. Nothing is recorded for gradients and dropout is off.
+// logits of the whole-sequence form. Nothing is recorded for gradients and dropout is off. The model's weights must stay as they
+// are while a stream of it lives.
 class BiaxialStream {
  public:
   explicit BiaxialStream(const Biaxial& model) : model_(model) { reset(); }
 
-  void reset() { states_.assign(model_.blocks.size(), {}); }
+  void reset() {
+    states_.resize(model_.blocks.size());
+    for (BlockState& state : states_) state.forget();
+  }
 
   // Reads some steps whose target notes are known: shapes as in Biaxial::operator(), T of any length.
   Prediction read(const Tensor& input, const Tensor& target, const Tensor& beat) {
     NoGrad no_grad;
     const Tensor x = run_before(input, beat);
     return model_.heads(Var(run_after(x, model_.chosen_notes(target), states_)));
+  }
+
+  // The same for what follows alone: brings the carried state to where read() would, and nothing else is computed.
+  void follow(const Tensor& input, const Tensor& target, const Tensor& beat) {
+    NoGrad no_grad;
+    int64_t end = static_cast<int64_t>(model_.blocks.size());  // behind the last block that carries anything
+    while (end > 0 && !std::visit([](const auto& block) { return block.carries_time(); }, model_.blocks[end - 1])) --end;
+    const Tensor x = run_before(input, beat, end);
+    if (end > first_after()) run_after(x, model_.chosen_notes(target), states_, end);
   }
 
   // Begins one step of composition: input [1,B,N,C] and beat [1,B,16] of the step before it.
@@ -51,26 +64,31 @@ class BiaxialStream {
   }
 
  private:
+  static constexpr int64_t all_blocks = INT64_MAX;
+
   // Blocks before the conditioning point run on whole steps; those after it note by note. A model whose chosen notes change
   // nothing, or whose attention is open to notes not chosen yet, has no note-by-note form.
-  int64_t first_after() const { return model_.conditioned() ? model_.conditioning_point() : static_cast<int64_t>(model_.blocks.size()); }
+  int64_t first_after() const {
+    return model_.conditioned() ? model_.conditioning_point() : static_cast<int64_t>(model_.blocks.size());
+  }
   bool one_by_one() const { return model_.conditioned() && model_.autoregressive(); }
 
-  Tensor run_before(const Tensor& input, const Tensor& beat) {
+  Tensor run_before(const Tensor& input, const Tensor& beat, int64_t end = all_blocks) {
     Pass evaluation;
     Tensor x = model_.features(input, beat, evaluation).value();
-    for (int64_t i = 0; i < first_after(); ++i) x = advance_all(i, x, states_);
+    for (int64_t i = 0; i < std::min(end, first_after()); ++i) x = advance_all(i, x, states_);
     return x;
   }
-  Tensor run_after(Tensor x, const Tensor& chosen, std::vector<BlockState>& states) const {
-    for (int64_t i = first_after(); i < static_cast<int64_t>(model_.blocks.size()); ++i) {
+  Tensor run_after(Tensor x, const Tensor& chosen, std::vector<BlockState>& states, int64_t end = all_blocks) const {
+    for (int64_t i = first_after(); i < std::min(end, static_cast<int64_t>(model_.blocks.size())); ++i) {
       if (i == model_.conditioning_point()) x = concat_last({x, chosen});
       x = advance_all(i, x, states);
     }
     return x;
   }
   Tensor advance_all(int64_t i, const Tensor& x, std::vector<BlockState>& states) const {
-    return std::visit([&](const auto& block) { return block.advance(x, states[i], all_notes, model_.settings.notes); }, model_.blocks[i]);
+    return std::visit([&](const auto& block) { return block.advance(x, states[i], all_notes, model_.settings.notes); },
+                      model_.blocks[i]);
   }
 
   Tensor note_of(const Tensor& x, int64_t position) const {  // [1,B,N,F] -> [1,B,1,F]

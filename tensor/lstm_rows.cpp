@@ -209,9 +209,8 @@ void lstm_rows(const Tensor& x, const LstmPanels& weights, const Sequence& s, co
         std::copy_n(x.data<float>() + (cell + row * s.row_stride) * inputs, inputs, now + row * a_stride);
       const int64_t used = step == 0 && !initial.h.defined() ? inputs : depth;
       for (int64_t unit = 0; unit < units; unit += lanes)
-        run_kernel(LstmPanel{rows, used, now, a_stride, panels + unit * gates * depth,
-                             bias + unit * gates, c + unit, next + inputs + unit, c_stride,
-                             result.gates.data<float>() + cell * gates * units + unit,
+        run_kernel(LstmPanel{rows, used, now, a_stride, panels + unit * gates * depth, bias + unit * gates, c + unit,
+                             next + inputs + unit, c_stride, result.gates.data<float>() + cell * gates * units + unit,
                              result.h.data<float>() + cell * units + unit, result.c.data<float>() + cell * units + unit,
                              s.row_stride, units, std::min(lanes, units - unit)});
       std::swap(now, next);

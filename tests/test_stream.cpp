@@ -65,6 +65,22 @@ struct Check {
 
 BOOST_FIXTURE_TEST_SUITE(stream, OneThread)
 
+BOOST_DATA_TEST_CASE(following_carries_what_reading_does, boost::unit_test::data::make(tiny_models()), tiny) {
+  Biaxial model(tiny.settings, 3, Dtype::f64, Device::cpu);
+  scramble(model);
+  const Music music = random_music(tiny.settings, steps, pieces, Dtype::f64), before = part(music, 0, 4),
+              after = part(music, 4, 3);
+  const Logits expected = whole(model, music);
+  BiaxialStream stream(model);
+  for (int round = 0; round < 2; ++round) {
+    stream.reset();
+    stream.follow(before.input, before.target, before.beat);
+    Check notes{expected.notes};
+    notes(stream.read(after.input, after.target, after.beat).notes.value(), 4);
+    BOOST_TEST(notes.worst < limit_of(Dtype::f64));
+  }
+}
+
 BOOST_DATA_TEST_CASE(reading_in_chunks_gives_the_whole_sequences_logits, boost::unit_test::data::make(tiny_models()), tiny) {
   for (Dtype dtype : {Dtype::f64, Dtype::f32}) {
     Biaxial model(tiny.settings, 3, dtype, Device::cpu);
