@@ -2,6 +2,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 #include <csignal>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -298,6 +299,25 @@ BOOST_DATA_TEST_CASE(a_step_takes_no_memory_from_the_system_after_the_second, bo
 }
 
 // A bf16 run's checkpoint is an ordinary one: float32, and read by a float32 run, to which it gives about the same losses.
+BOOST_AUTO_TEST_CASE(memory_does_not_grow_over_500_steps) {
+  const auto resident_pages = [] {
+    std::ifstream file("/proc/self/statm");
+    int64_t all = 0, resident = 0;
+    file >> all >> resident;
+    return resident;
+  };
+  Session session(tiny_config());
+  for (int step = 0; step < 20; ++step) session.trainer.train_step(first_windows(4), 0);
+  const MemoryUse before = memory_use(Device::cpu);
+  const int64_t resident = resident_pages();
+  for (int step = 0; step < 500; ++step) session.trainer.train_step(first_windows(4), 0);
+  const MemoryUse after = memory_use(Device::cpu);
+  BOOST_TEST(after.system_allocations == before.system_allocations);
+  BOOST_TEST(after.reserved == before.reserved);
+  BOOST_TEST(after.in_use == before.in_use);
+  BOOST_TEST((resident_pages() - resident) * 4096 < 1 << 20);  // bytes
+}
+
 BOOST_AUTO_TEST_CASE(the_checkpoint_of_a_bf16_run_is_float32) {
   const Folder folder;
   Session session(tiny_config(Precision::bf16)), wide(tiny_config());
