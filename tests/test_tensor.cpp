@@ -200,7 +200,8 @@ BOOST_AUTO_TEST_CASE(losses_and_norms_of_extreme_numbers) {
       for (size_t i = 0; i < logits.size(); ++i) {
         const double z = logits[i], exact = t.values()[i],
                      expected = std::max(z, 0.0) - z * exact + std::log1p(std::exp(-std::abs(z)));
-        BOOST_TEST(std::abs(found[i] - expected) <= (dtype == Dtype::f64 ? 1e-14 : 3e-7) * expected + 1e-37,
+        // exp and log1p are glibc's vector forms, which may be 4 units in the last place off, each; by how much, the processor decides.
+        BOOST_TEST(std::abs(found[i] - expected) <= (dtype == Dtype::f64 ? 1e-14 : 1e-6) * expected + 1e-37,
                    z << " against " << target);
       }
     }
