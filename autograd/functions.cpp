@@ -1,5 +1,7 @@
 #include "autograd/functions.h"
 
+#include <utility>
+
 namespace poph {
 
 Var add(const Var& a, const Var& b) {
@@ -163,11 +165,12 @@ Var note_features(const Tensor& roll, const Var& conv, const Tensor& beat, int64
                 });
 }
 
-Var lstm(const Var& x, const Var& weight_ih, const Var& weight_hh, const Var& bias, SequenceAxis axis) {
+Var lstm(const Var& x, const Var& weight_ih, const Var& weight_hh, const Var& bias, SequenceAxis axis, const OutputDropout& dropout) {
   const Tensor w_ih = weight_for(x, weight_ih), w_hh = weight_for(x, weight_hh);
-  const LstmResult result = lstm(x.value(), w_ih, w_hh, bias.value(), axis);
-  return record(result.h, {x, weight_ih, weight_hh, bias}, [x = x.value(), w_ih, w_hh, result, axis](const Tensors& dy) {
-    const LstmGradients g = lstm_grad(x, w_ih, w_hh, result, axis, dy[0]);
+  LstmResult result = lstm(x.value(), w_ih, w_hh, bias.value(), axis, {}, dropout);
+  const Tensor y = std::exchange(result.y, Tensor());  // the gradient needs the rest
+  return record(y, {x, weight_ih, weight_hh, bias}, [x = x.value(), w_ih, w_hh, result, axis, dropout](const Tensors& dy) {
+    const LstmGradients g = lstm_grad(x, w_ih, w_hh, result, axis, dy[0], dropout);
     return Tensors{g.dx, g.dweight_ih, g.dweight_hh, g.dbias};
   });
 }

@@ -31,7 +31,7 @@ Var matmul(const Var& a, const Var& b);       // 2-D
 Var linear(const Var& x, const Var& weight, const Var& bias = {}, bool wide = false);
 Var unfold_notes(const Var& x, int64_t kernel, int64_t pad_below);
 Var note_features(const Tensor& roll, const Var& conv, const Tensor& beat, int64_t lowest_note, bool descending);
-Var lstm(const Var& x, const Var& weight_ih, const Var& weight_hh, const Var& bias, SequenceAxis axis);
+Var lstm(const Var& x, const Var& weight_ih, const Var& weight_hh, const Var& bias, SequenceAxis axis, const OutputDropout& dropout = {});
 Var attention(const Var& q, const Var& k, const Var& v, const AttentionSettings& settings);
 Var bce_with_logits(const Var& logit, const Tensor& target);
 

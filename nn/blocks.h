@@ -33,10 +33,12 @@ struct LstmLayer {
   static LstmLayer make(Initializer& init, int64_t inputs, int64_t units) {
     return {init.glorot_uniform({4 * units, inputs}), init.orthogonal_gates(4, units), init.lstm_bias(units)};
   }
-  Var operator()(const Var& x, SequenceAxis axis) const { return lstm(x, weight_ih, weight_hh, bias, axis); }
+  Var operator()(const Var& x, SequenceAxis axis, const OutputDropout& dropout = {}) const {
+    return lstm(x, weight_ih, weight_hh, bias, axis, dropout);
+  }
   LstmPanels panels() const { return lstm_panels(weight_ih.value(), weight_hh.value(), bias.value()); }
   Tensor advance(const Tensor& x, SequenceAxis axis, LstmState& state, const LstmPanels& panels) const {
-    const LstmResult result = lstm(x, weight_ih.value(), weight_hh.value(), bias.value(), axis, state, panels);
+    const LstmResult result = lstm(x, weight_ih.value(), weight_hh.value(), bias.value(), axis, state, {}, panels);
     state = last_state(result, axis);
     return result.h;
   }
@@ -62,7 +64,7 @@ struct LstmBlock {
   bool carries_time() const { return axis == SequenceAxis::time; }
 
   Var operator()(Var x, Pass& pass) const {
-    for (const LstmLayer& layer : layers) x = pass.dropout(layer(x, axis), dropout);
+    for (const LstmLayer& layer : layers) x = layer(x, axis, pass.output_dropout(dropout));
     return x;
   }
   Tensor advance(Tensor x, BlockState& state, int64_t note, int64_t notes) const {

@@ -31,6 +31,11 @@ struct Pass {
     const RandomKey key = next_key();
     return training ? poph::dropout(x, probability, key) : x;
   }
+  // The same for an op that drops its results as it writes them.
+  OutputDropout output_dropout(double probability) {
+    const RandomKey key = next_key();
+    return {training ? probability : 0, key};
+  }
 };
 
 }  // namespace poph

@@ -1,3 +1,4 @@
+#include "tensor/lstm_rows.h"
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
 #include "tensor/sequence.h"
@@ -16,6 +17,8 @@ struct Cell {  // element i = (row - first_row) * units + unit of one step
   const A *bias, *c_before;  // c_before: row r at r * before_stride
   int64_t units, step, first_row, before_stride;
   Sequence sequence;
+  DropMask mask;
+  T* y;                     // nullptr: no dropout
   const A* sums = nullptr;  // bf16: this step's x W_ih' + h W_hh', [rows, 4 units]; otherwise they lie in the gates
   POPH_HD void unit(int64_t row, int64_t j) const {
     const int64_t cell = sequence.at(step, row);
@@ -31,7 +34,9 @@ struct Cell {  // element i = (row - first_row) * units + unit of one step
     gate[2 * units + j] = T(candidate);
     gate[3 * units + j] = T(out);
     c[cell * units + j] = value;
-    h[cell * units + j] = T(out * tanh_of(value));
+    const A result = out * tanh_of(value);
+    h[cell * units + j] = T(result);
+    if (y) y[cell * units + j] = T(A(mask.factor(cell * units + j)) * A(T(result)));
   }
   POPH_HD void operator()(int64_t i) const { unit(first_row + i / units, i % units); }
 };
@@ -41,16 +46,17 @@ struct CellGrad {  // turns the gates of one step into the gradients of their pr
   using A = accumulate_t<T>;
   T* gates;
   const A *c, *c_before;
-  const T* dh;
+  const T* dy;
   A *dh_next, *dc;  // [rows, units]: what step + 1 sends back; dc is read and written
   int64_t units, step, first_row, before_stride;
   Sequence sequence;
+  DropMask mask;
   POPH_HD void unit(int64_t row, int64_t j) const {
     const int64_t cell = sequence.at(step, row), state = (row - first_row) * units + j;
     T* gate = gates + cell * 4 * units;
     const A in = gate[j], forget = gate[units + j], candidate = gate[2 * units + j], out = gate[3 * units + j];
     const A squashed = tanh_of(c[cell * units + j]), before = c_before[row * before_stride + j];
-    const A dh_total = A(dh[cell * units + j]) + dh_next[state];
+    const A dh_total = A(T(A(mask.factor(cell * units + j)) * A(dy[cell * units + j]))) + dh_next[state];
     const A dc_total = dc[state] + dh_total * out * (A(1) - squashed * squashed);
     gate[j] = T(dc_total * candidate * in * (A(1) - in));
     gate[units + j] = T(dc_total * before * forget * (A(1) - forget));
@@ -82,9 +88,11 @@ Sizes check_sizes(const Tensor& x, const Tensor& weight_ih, const Tensor& weight
   return sizes;
 }
 
-LstmResult empty_result(const Tensor& x, int64_t units) {
+LstmResult empty_result(const Tensor& x, int64_t units, const OutputDropout& dropout) {
+  require(dropout.probability >= 0 && dropout.probability < 1, "lstm: dropout ", dropout.probability, ", expected [0, 1)");
   const auto made = [&](int64_t width, Dtype dtype) { return Tensor(x.shape().with(-1, width), dtype, x.device()); };
-  return {made(units, x.dtype()), made(4 * units, x.dtype()), made(units, accumulate_dtype(x.dtype()))};
+  const Tensor h = made(units, x.dtype());
+  return {h, made(4 * units, x.dtype()), made(units, accumulate_dtype(x.dtype())), dropout.probability > 0 ? made(units, x.dtype()) : h};
 }
 
 // The state one step before: of the sequence itself, or the initial state, or no h and one row of zeros as every row's c.
@@ -144,11 +152,12 @@ LstmGradients finish_gradients(const Tensor& x, const LstmResult& forward, const
 }  // namespace
 
 LstmResult lstm_stepwise(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
-                         const LstmState& initial) {
+                         const LstmState& initial, const OutputDropout& dropout) {
   const Sizes sizes = check_sizes(x, weight_ih, weight_hh, bias, axis, initial);
   const Sequence& s = sizes.sequence;
   const int64_t units = sizes.units;
-  LstmResult result = empty_result(x, units);
+  LstmResult result = empty_result(x, units, dropout);
+  const DropMask mask(dropout.probability, dropout.key);
   const Dtype wide = accumulate_dtype(x.dtype());
   const Tensor zeros = Tensor::zeros({units}, wide, x.device());
   // What a step's gates are made from is summed in the gates themselves, all steps' inputs at once; but bf16 gates would round it twice.
@@ -176,14 +185,14 @@ LstmResult lstm_stepwise(const Tensor& x, const Tensor& weight_ih, const Tensor&
         gemm<T>(x.device(), false, true, s.rows, 4 * units, units, 1, before.h, before.stride, weight_hh.data<T>(), units, 1, to, stride);
       for_each_index(x.device(), s.rows * units,
                      Cell<T>{gates, result.c.data<A>(), result.h.data<T>(), bias.data<A>(), before.c, units, step, 0, before.stride, s,
-                             sums.data<A>()});
+                             mask, dropout.probability > 0 ? result.y.data<T>() : nullptr, sums.data<A>()});
     }
   });
   return result;
 }
 
 LstmGradients lstm_grad_stepwise(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const LstmResult& forward,
-                                 SequenceAxis axis, const Tensor& dh) {
+                                 SequenceAxis axis, const Tensor& dy, const OutputDropout& dropout) {
   const Sizes sizes{Sequence(x.shape(), axis), x.shape().last(), weight_hh.shape()[-1]};
   const Sequence& s = sizes.sequence;
   const int64_t units = sizes.units;
@@ -197,8 +206,8 @@ LstmGradients lstm_grad_stepwise(const Tensor& x, const Tensor& weight_ih, const
     for (int64_t step = s.steps - 1; step >= 0; --step) {
       const Before<T> before(forward, {}, zeros, s, units, step);
       for_each_index(x.device(), s.rows * units,
-                     CellGrad<T>{gates, forward.c.data<A>(), before.c, dh.data<T>(), dh_next.data<A>(), dc.data<A>(), units, step, 0,
-                                 before.stride, s});
+                     CellGrad<T>{gates, forward.c.data<A>(), before.c, dy.data<T>(), dh_next.data<A>(), dc.data<A>(), units, step, 0,
+                                 before.stride, s, DropMask(dropout.probability, dropout.key)});
       gemm<T>(x.device(), false, false, s.rows, units, 4 * units, 1, gates + s.at(step, 0) * 4 * units, s.row_stride * 4 * units,
               weight_hh.data<T>(), units, 0, dh_next.data<A>(), units);
     }
@@ -218,28 +227,28 @@ LstmPanels lstm_panels(const Tensor& weight_ih, const Tensor& weight_hh, const T
 }
 
 LstmResult lstm(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
-                const LstmState& initial, const LstmPanels& kept) {
+                const LstmState& initial, const OutputDropout& dropout, const LstmPanels& kept) {
   const Sizes sizes = check_sizes(x, weight_ih, weight_hh, bias, axis, initial);
   const Sequence& s = sizes.sequence;
   const bool is_kept = kept.panels.defined() && s.rows >= rows_worth_panels;
   if (!has_blocks(x) || !(is_kept || s.steps * s.rows >= cells_worth_packing))
-    return lstm_stepwise(x, weight_ih, weight_hh, bias, axis, initial);
-  LstmResult result = empty_result(x, sizes.units);
-  lstm_rows(x, is_kept ? kept : pack_lstm(weight_ih, weight_hh, bias), s, initial, result);
+    return lstm_stepwise(x, weight_ih, weight_hh, bias, axis, initial, dropout);
+  LstmResult result = empty_result(x, sizes.units, dropout);
+  lstm_rows(x, is_kept ? kept : pack_lstm(weight_ih, weight_hh, bias), s, initial, dropout, result);
   return result;
 }
 
 LstmResult lstm(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
-                const LstmState& initial) {
-  return lstm(x, weight_ih, weight_hh, bias, axis, initial, {});
+                const LstmState& initial, const OutputDropout& dropout) {
+  return lstm(x, weight_ih, weight_hh, bias, axis, initial, dropout, {});
 }
 
 LstmGradients lstm_grad(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const LstmResult& forward, SequenceAxis axis,
-                        const Tensor& dh) {
+                        const Tensor& dy, const OutputDropout& dropout) {
   const Sequence sequence(x.shape(), axis);
   if (!has_blocks(x) || sequence.steps * sequence.rows < cells_worth_packing)
-    return lstm_grad_stepwise(x, weight_ih, weight_hh, forward, axis, dh);
-  return lstm_grad_rows(x, weight_ih, weight_hh, forward, sequence, dh);
+    return lstm_grad_stepwise(x, weight_ih, weight_hh, forward, axis, dy, dropout);
+  return lstm_grad_rows(x, weight_ih, weight_hh, forward, sequence, dy, dropout);
 }
 
 LstmState last_state(const LstmResult& result, SequenceAxis axis) {

@@ -60,6 +60,13 @@ Tensor permute(const Tensor& x, const std::vector<int>& axes);                  
 Tensor random_uniform(Shape shape, double low, double high, RandomKey key, Dtype dtype, Device device);
 Tensor random_normal(Shape shape, RandomKey key, Dtype dtype, Device device);    // Box-Muller
 Tensor dropout(const Tensor& x, double probability, RandomKey key);              // also its own gradient: dropout(dy)
+// Dropout that an op applies to its result as it writes it, with the numbers that dropout() would draw for it.
+struct OutputDropout {
+  double probability = 0;
+  RandomKey key = {};
+};
+// Elements [first, first + count) of a result, from x to y. On the calling thread; CPU, f32.
+void dropout_run(const OutputDropout& dropout, int64_t first, int64_t count, const float* x, float* y);
 
 // -- matrices (matmul.cpp): x (.., K), w as PyTorch keeps it
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false,
@@ -100,6 +107,7 @@ struct LstmState {
 };
 struct LstmResult {
   Tensor h, gates, c;                                     // [T,B,N,H], [T,B,N,4H] after their non-linearities, [T,B,N,H]
+  Tensor y;                                               // what dropout leaves of h for the next layer; h where there is none
 };
 // A layer's weights laid out as the CPU's float32 kernel reads them: to be kept where the layer is called again and again.
 struct LstmPanels {
@@ -107,21 +115,21 @@ struct LstmPanels {
 };
 LstmPanels lstm_panels(const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias);
 LstmResult lstm(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
-                const LstmState& initial = {});
+                const LstmState& initial = {}, const OutputDropout& dropout = {});
 LstmResult lstm(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
-                const LstmState& initial, const LstmPanels& kept);
+                const LstmState& initial, const OutputDropout& dropout, const LstmPanels& kept);
 struct LstmGradients {
   Tensor dx, dweight_ih, dweight_hh, dbias;               // all but dx: wide
 };
-// From zero initial state. Overwrites forward.gates.
+// From zero initial state and the gradient of y. May overwrite forward.gates.
 LstmGradients lstm_grad(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const LstmResult& forward,
-                        SequenceAxis axis, const Tensor& dh);
+                        SequenceAxis axis, const Tensor& dy, const OutputDropout& dropout = {});
 // The same from whole-batch steps of simple ops: what runs on the GPU, in f64 and for little work, and the twin of the CPU's
 // blocked form (lstm_rows.cpp).
 LstmResult lstm_stepwise(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
-                         const LstmState& initial = {});
+                         const LstmState& initial = {}, const OutputDropout& dropout = {});
 LstmGradients lstm_grad_stepwise(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const LstmResult& forward,
-                                 SequenceAxis axis, const Tensor& dh);
+                                 SequenceAxis axis, const Tensor& dy, const OutputDropout& dropout = {});
 LstmState last_state(const LstmResult& result, SequenceAxis axis);   // what a following chunk starts from
 
 // -- attention (attention.cu): memory linear in the lengths; probabilities are recomputed in the backward pass

@@ -19,42 +19,83 @@ CpuLevel detected_level() {
 
 std::atomic<CpuLevel> highest = CpuLevel::avx512;
 
-// One panel of G groups.
-template <int G>
-struct OnePanel {
-  const PanelProduct& product;
-  const float* panel;
-  float* c;
-  int64_t columns;
+constexpr int64_t depth_block = 256;  // a panel's part of so many rows stays in the first-level cache
+constexpr int64_t shallow = 192;      // up to here all panels together stay in the second-level one
 
-  template <int W, int R>
+// Tiles of C, panel after panel for each part of the depth; or, where the depth is small and A's rows are few numbers, row after
+// row, so that C passes through the caches once.
+struct Product {
+  const PanelProduct& p;
+
+  template <class Tile>
   POPH_INLINE void run() const {
-    for_each_tile_of_rows<R>(
-        product.rows, [&](auto tile, int64_t row) __attribute__((always_inline)) {
-          constexpr int height = decltype(tile)::value;
-          for (int64_t part = 0; part < lanes; part += W) {
-            typename Simd<W>::Vector sum[height][G] = {};
-            multiply<W, height, G>(sum, product.a + row * product.a_row_stride, product.a_row_stride, product.a_k_stride,
-                                   panel + part, product.depth);
+    const bool once = p.depth <= shallow;
+    const int64_t block = once ? p.depth : depth_block;
+    int64_t first_k = 0;
+    do {
+      const int64_t depth = std::min(block, p.depth - first_k);
+      if (once && p.rows > p.columns) {
+        for_each_tile_of_rows<Tile::R>(
+            p.rows, [&](auto tile, int64_t row) __attribute__((always_inline)) {
+              for (int64_t column = 0; column < p.columns; column += Tile::G * Tile::W)
+                panel<Tile, decltype(tile)::value>(row, column, first_k, depth);
+            });
+      } else {
+        for (int64_t column = 0; column < p.columns; column += Tile::G * Tile::W)
+          for_each_tile_of_rows<Tile::R>(
+              p.rows, [&](auto tile, int64_t row)
+                          __attribute__((always_inline)) { panel<Tile, decltype(tile)::value>(row, column, first_k, depth); });
+      }
+      first_k += depth;
+    } while (first_k < p.depth);
+  }
+
+  template <class Tile, int R, int G = Tile::G>
+  POPH_INLINE void panel(int64_t row, int64_t column, int64_t first_k, int64_t depth) const {
+    const int64_t count = p.columns - column;
+    if constexpr (G > 1)
+      if (count <= (G - 1) * Tile::W) return panel<Tile, R, G - 1>(row, column, first_k, depth);
+    constexpr int W = Tile::W;
+    float* c = p.c + row * p.c_stride + column;
+    const bool add = p.add || first_k > 0;
+    if (add)  // it comes from afar: on its way while the sums are made
+      for (int r = 0; r < R; ++r) __builtin_prefetch(c + r * p.c_stride, 1);
+    typename Simd<W>::Vector sum[R][G] = {};
+    multiply<W, R, G>(sum, p.a + row * p.a_row_stride + first_k * p.a_k_stride, p.a_row_stride, p.a_k_stride,
+                      p.panels + column * p.depth + first_k * G * W, depth);
+    if (add)
 #pragma GCC unroll 8
-            for (int r = 0; r < height; ++r)
+      for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-              for (int g = 0; g < G; ++g) {
-                const int64_t column = g * lanes + part;
-                float* to = c + (row + r) * product.c_stride + column;
-                const int64_t count = columns - column;
-                if (product.add && count >= W) {
-                  store<W>(to, load<W>(to) + sum[r][g], count);
-                } else if (product.add) {
-                  for (int64_t i = 0; i < count; ++i) to[i] += sum[r][g][i];
-                } else if (count > 0) {
-                  store<W>(to, sum[r][g], count);
-                }
-              }
-          }
-        });
+        for (int g = 0; g < G; ++g) sum[r][g] += load<W>(c + r * p.c_stride + g * W, count - g * W);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int g = 0; g < G; ++g) store<W>(c + r * p.c_stride + g * W, sum[r][g], count - g * W);
   }
 };
+
+struct Layout {
+  int64_t lanes, width;  // of a vector, and of a whole panel
+};
+template <class Tile>
+constexpr Layout layout_of{Tile::W, Tile::W* Tile::G};
+Layout layout() {
+  const CpuLevel level = cpu_level();
+  return level == CpuLevel::avx512 ? layout_of<Avx512Tile>
+         : level == CpuLevel::avx2 ? layout_of<Avx2Tile>
+                                   : layout_of<BaselineTile>;
+}
+
+// Calls f(first column, columns, columns with padding) for each panel of an n columns wide matrix.
+template <class F>
+void for_each_panel(int64_t n, F f) {
+  const auto [lanes, width] = layout();
+  for (int64_t first = 0; first < n; first += width) {
+    const int64_t count = std::min(width, n - first);
+    f(first, count, (count + lanes - 1) / lanes * lanes);
+  }
+}
 
 }  // namespace
 
@@ -64,40 +105,22 @@ CpuLevel cpu_level() {
 }
 void limit_cpu_level(CpuLevel most) { highest = most; }
 
-void PanelProduct::operator()() const {
-  for (int64_t first = 0; first < columns; first += panel_width) {
-    const int64_t count = std::min(panel_width, columns - first);
-    const float* panel = panels + first * depth;
-    float* to = c + first;
-    switch (padded(count) / lanes) {
-      case 1:
-        run_kernel(OnePanel<1>{*this, panel, to, count});
-        break;
-      case 2:
-        run_kernel(OnePanel<2>{*this, panel, to, count});
-        break;
-      case 3:
-        run_kernel(OnePanel<3>{*this, panel, to, count});
-        break;
-      default:
-        run_kernel(OnePanel<4>{*this, panel, to, count});
-    }
-  }
-}
+void PanelProduct::operator()() const { run_kernel(Product{*this}); }
+
+int64_t panel_width() { return layout().width; }
 
 void pack_row(const float* row, int64_t k, int64_t depth, int64_t n, float* panels) {
-  for (int64_t first = 0; first < n; first += panel_width) {
-    const int64_t count = std::min(panel_width, n - first), width = padded(count);
+  for_each_panel(n, [&](int64_t first, int64_t count, int64_t width) {
     float* to = panels + first * depth + k * width;
     if (!row) {
       std::fill_n(to, width, 0.0f);
-    } else if (count == panel_width) {
-      std::memcpy(to, row + first, panel_width * sizeof(float));  // a constant size: no call
+    } else if (count == widest) {
+      std::memcpy(to, row + first, widest * sizeof(float));  // a constant size: no call
     } else {
       std::copy_n(row + first, count, to);
       std::fill(to + count, to + width, 0.0f);
     }
-  }
+  });
 }
 
 void pack_columns(const float* b, int64_t stride, int64_t depth, int64_t n, float* panels) {

@@ -3,7 +3,7 @@
 
 #include "tensor/tensor.h"
 
-// The CPU's own float32 matrix kernel: a few rows of A times a panel of 64 columns that was laid out in the order in which it is
+// The CPU's own float32 matrix kernel: a few rows of A times a panel of columns that was laid out in the order in which it is
 // read. Every element is one sum in the order of k, whatever rows or columns are computed beside it. Only kernel sources
 // include this.
 
@@ -16,12 +16,20 @@ namespace poph {
 // What the processor can do; the programs choose when they start.
 enum class CpuLevel { baseline, avx2, avx512 };
 CpuLevel cpu_level();
-void limit_cpu_level(CpuLevel most);  // for tests: as on a lesser processor
+void limit_cpu_level(CpuLevel most);  // for tests: as on a lesser processor. What was packed before must not be used after
 
-constexpr int64_t lanes = 16;        // columns come in groups of this many
-constexpr int64_t panel_groups = 4;  // and a panel has four groups, or fewer at the right edge
-constexpr int64_t panel_width = lanes * panel_groups;
-inline int64_t padded(int64_t n) { return (n + lanes - 1) / lanes * lanes; }
+// What a level's kernel computes at a time: R rows of G vectors of W numbers, as many sums as the registers hold beside one
+// vector of A and G of B. A panel is G vectors wide, or fewer at the right edge.
+template <int W_, int R_, int G_>
+struct TileOf {
+  static constexpr int W = W_, R = R_, G = G_;
+};
+using Avx512Tile = TileOf<16, 6, 4>;   // 32 registers
+using Avx2Tile = TileOf<8, 6, 2>;      // 16: measured at twice the speed of 3 x 4, which reads each row of a panel twice as often
+using BaselineTile = TileOf<4, 6, 2>;  // 16
+
+constexpr int64_t widest = 16;  // vectors of any level fit into multiples of this
+inline int64_t padded(int64_t n) { return (n + widest - 1) / widest * widest; }
 
 template <int W>
 struct Simd {
@@ -33,7 +41,14 @@ POPH_INLINE typename Simd<W>::Vector load(const float* from) {
   return *reinterpret_cast<const typename Simd<W>::Unaligned*>(from);
 }
 template <int W>
-POPH_INLINE void store(float* to, typename Simd<W>::Vector x, int64_t count) {  // the first `count` of them
+POPH_INLINE typename Simd<W>::Vector load(const float* from, int64_t count) {  // the first `count` of them, zeros behind
+  if (count >= W) return load<W>(from);
+  typename Simd<W>::Vector x = {};
+  for (int64_t i = 0; i < count; ++i) x[i] = from[i];
+  return x;
+}
+template <int W>
+POPH_INLINE void store(float* to, typename Simd<W>::Vector x, int64_t count = W) {  // the first `count` of them
   if (count >= W) {
     *reinterpret_cast<typename Simd<W>::Unaligned*>(to) = x;
   } else {
@@ -41,15 +56,14 @@ POPH_INLINE void store(float* to, typename Simd<W>::Vector x, int64_t count) {  
   }
 }
 
-// sum[r][g] += A[r, :] B[:, g * lanes ..]: R rows, G groups of which this call does W columns each. A is read at
-// row * row_stride + k * k_stride; the panel at k * groups * lanes.
+// sum[r][g] += A[r, :] B[:, g * W ..]. A is read at row * row_stride + k * k_stride; the panel at k * G * W.
 template <int W, int R, int G>
 POPH_INLINE void multiply(typename Simd<W>::Vector (&sum)[R][G], const float* a, int64_t row_stride, int64_t k_stride,
                           const float* panel, int64_t depth) {
   for (int64_t k = 0; k < depth; ++k) {
     typename Simd<W>::Vector b[G];
 #pragma GCC unroll 4
-    for (int g = 0; g < G; ++g) b[g] = load<W>(panel + g * lanes);
+    for (int g = 0; g < G; ++g) b[g] = load<W>(panel + g * W);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const float factor = a[r * row_stride];
@@ -57,21 +71,20 @@ POPH_INLINE void multiply(typename Simd<W>::Vector (&sum)[R][G], const float* a,
       for (int g = 0; g < G; ++g) sum[r][g] += factor * b[g];
     }
     a += k_stride;
-    panel += G * lanes;
+    panel += G * W;
   }
 }
 
-// Compiles a kernel for three kinds of processor and calls the one for this. Kernel: `template <int W, int R> void run() const`,
-// W lanes and up to R rows at a time, as many as its registers hold.
+// Compiles a kernel for three kinds of processor and calls the one for this. Kernel: `template <class Tile> void run() const`.
 #if defined(__x86_64__)
 template <class Kernel>
 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512"))) void run_avx512(
     const Kernel& kernel) {
-  kernel.template run<16, 6>();
+  kernel.template run<Avx512Tile>();
 }
 template <class Kernel>
 __attribute__((target("avx2,fma"))) void run_avx2(const Kernel& kernel) {
-  kernel.template run<8, 3>();
+  kernel.template run<Avx2Tile>();
 }
 #endif
 template <class Kernel>
@@ -81,7 +94,7 @@ void run_kernel(const Kernel& kernel) {
   if (level == CpuLevel::avx512) return run_avx512(kernel);
   if (level == CpuLevel::avx2) return run_avx2(kernel);
 #endif
-  kernel.template run<4, 2>();
+  kernel.template run<BaselineTile>();
 }
 
 // Calls f(integral_constant<R>, first row) for tiles of R rows, and for what is left.
@@ -96,7 +109,7 @@ POPH_INLINE void for_each_tile_of_rows(int64_t rows, F f) {
   }
 }
 
-// C [rows, n] = A [rows, k] B, B in panels: pack_columns. Runs on the calling thread.
+// C [rows, columns] = A [rows, depth] B, B in panels: pack_columns. Runs on the calling thread.
 struct PanelProduct {
   int64_t rows, columns, depth;
   const float* a;
@@ -110,7 +123,8 @@ struct PanelProduct {
 
 // Elements that the panels of a [depth, n] matrix take.
 inline int64_t panel_elements(int64_t depth, int64_t n) { return depth * padded(n); }
-// B [depth, n], rows `stride` apart, into panels: panel p, of columns 64 p .., begins at element 64 p depth.
+int64_t panel_width();  // columns of a whole panel, at this level
+// B [depth, n], rows `stride` apart, into panels: panel p begins at element p panel_width() depth.
 void pack_row(const float* row, int64_t k, int64_t depth, int64_t n, float* panels);  // row k of B; nullptr: zeros
 void pack_columns(const float* b, int64_t stride, int64_t depth, int64_t n, float* panels);
 

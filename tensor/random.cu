@@ -45,9 +45,10 @@ struct Dropout {  // four whole neighbours and no branch, so that the compiler v
   T* y;
   uint32_t threshold;
   A kept;
+  int64_t first_block = 0;  // x and y begin there
   POPH_HD T keep(uint32_t bits, T value) const { return T(bits >= threshold ? kept * A(value) : A(0)); }
   POPH_HD void operator()(int64_t index) const {
-    const Philox4 bits = key.block(index);
+    const Philox4 bits = key.block(first_block + index);
     y[index * 4] = keep(bits.word[0], x[index * 4]);
     y[index * 4 + 1] = keep(bits.word[1], x[index * 4 + 1]);
     y[index * 4 + 2] = keep(bits.word[2], x[index * 4 + 2]);
@@ -56,12 +57,12 @@ struct Dropout {  // four whole neighbours and no branch, so that the compiler v
 };
 
 template <class T>
-struct DropoutTail {  // the last one to three elements
+struct DropoutTail {  // elements one by one, from `first` on
   Dropout<T> of;
   int64_t first;
   POPH_HD void operator()(int64_t i) const {
     const int64_t at = first + i;
-    of.y[at] = of.keep(of.key.bits(at), of.x[at]);
+    of.y[at] = of.keep(of.key.bits(of.first_block * 4 + at), of.x[at]);
   }
 };
 
@@ -94,6 +95,18 @@ Tensor dropout(const Tensor& x, double probability, RandomKey key) {
     for_each_index(x.device(), x.elements() % 4, DropoutTail<T>{functor, x.elements() / 4 * 4});
   });
   return y;
+}
+
+void dropout_run(const OutputDropout& dropout, int64_t first, int64_t count, const float* x, float* y) {
+  const int64_t before = std::min(count, (4 - first % 4) % 4);  // elements of a block that began earlier
+  Dropout<float> functor{dropout.key, x, y, drop_threshold(dropout.probability), static_cast<float>(1 / (1 - dropout.probability)), 0};
+  for (int64_t i = 0; i < before; ++i) y[i] = functor.keep(dropout.key.bits(first + i), x[i]);
+  functor.x += before;
+  functor.y += before;
+  functor.first_block = (first + before) / 4;
+  const int64_t blocks = (count - before) / 4;
+  run_loop(0, blocks, functor);
+  run_loop(0, (count - before) % 4, DropoutTail<float>{functor, blocks * 4});
 }
 
 }  // namespace poph

@@ -58,4 +58,13 @@ POPH_RANDOM_HD float uniform_from_bits(uint32_t bits) { return static_cast<float
 // Dropout keeps an element whose bits are at least this.
 inline uint32_t drop_threshold(double probability) { return static_cast<uint32_t>(probability * 4294967296.0); }
 
+// What dropout multiplies an element by, for ops that apply it to their own results.
+struct DropMask {
+  RandomKey key;
+  uint32_t threshold = 0;
+  double kept = 1;
+  DropMask(double probability, const RandomKey& key) : key(key), threshold(drop_threshold(probability)), kept(1 / (1 - probability)) {}
+  POPH_RANDOM_HD double factor(uint64_t element) const { return threshold == 0 || key.bits(element) >= threshold ? kept : 0; }
+};
+
 }  // namespace poph

@@ -19,10 +19,4 @@ struct Sequence {
   POPH_HD int64_t at(int64_t step, int64_t row) const { return step * step_stride + row * row_stride; }
 };
 
-// The CPU's float32 form (lstm_rows.cpp), with the arguments checked: blocks of rows through all steps.
-LstmPanels pack_lstm(const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias);
-void lstm_rows(const Tensor& x, const LstmPanels& weights, const Sequence& s, const LstmState& initial, LstmResult& result);
-LstmGradients lstm_grad_rows(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const LstmResult& forward,
-                             const Sequence& s, const Tensor& dh);
-
 }  // namespace poph

@@ -146,17 +146,17 @@ std::vector<OpCase> op_cases(int64_t n) {
                       .gradient_scale = 0.7};
   using In = const Tensors&;
   const auto wide = [](const Tensor& x) { return x.to(accumulate_dtype(x.dtype())); };  // what is float32 beside bf16 tensors
-  const auto run_lstm = [wide](SequenceAxis axis, decltype(&lstm_stepwise) forward) {
+  const auto run_lstm = [wide, key](SequenceAxis axis, decltype(&lstm_stepwise) forward) {
     return [=](In x) {
-      const LstmResult r = forward(x[0], x[1], x[2], wide(x[3]), axis, LstmState{x[4], square(wide(x[5]))});
+      const LstmResult r = forward(x[0], x[1], x[2], wide(x[3]), axis, LstmState{x[4], square(wide(x[5]))}, OutputDropout{0.3, key});
       const LstmState last = last_state(r, axis);
-      return Tensors{r.h, r.gates, r.c, last.h, last.c};
+      return Tensors{r.h, r.gates, r.c, r.y, last.h, last.c};
     };
   };
-  const auto run_lstm_grad = [wide](SequenceAxis axis, decltype(&lstm_grad_stepwise) backward) {
+  const auto run_lstm_grad = [wide, key](SequenceAxis axis, decltype(&lstm_grad_stepwise) backward) {
     return [=](In x) {
       const LstmResult r = lstm(x[0], x[1], x[2], wide(x[3]), axis);
-      const LstmGradients g = backward(x[0], x[1], x[2], r, axis, tanh(r.h));
+      const LstmGradients g = backward(x[0], x[1], x[2], r, axis, tanh(r.h), OutputDropout{0.3, key});
       return Tensors{g.dx, g.dweight_ih, g.dweight_hh, g.dbias};
     };
   };

@@ -88,7 +88,7 @@ BOOST_DATA_TEST_CASE(agrees_with_a_naive_one, boost::unit_test::data::make(sizes
           const Tensors in = inputs_of(r, dtype);
           if (carried && in[0].elements() == 0) continue;
           const LstmState initial = carried ? some_state(r, axis, dtype) : LstmState{};
-          const LstmResult found = form(in[0], in[1], in[2], in[3], axis, initial);
+          const LstmResult found = form(in[0], in[1], in[2], in[3], axis, initial, {});
           const Expected expected = naive_lstm(r, axis, in, initial);
           BOOST_TEST(found.h.shape() == in[0].shape().with(-1, r.units));
           BOOST_TEST(relative_difference(found.h.values(), expected.h) < limit_of(dtype));
@@ -111,10 +111,38 @@ BOOST_DATA_TEST_CASE(blocked_and_stepwise_gradients_agree, boost::unit_test::dat
     }
 }
 
+// The same numbers as from dropout() behind the layer, on rows of widths that are no multiple of Philox's four words.
+BOOST_DATA_TEST_CASE(dropout_of_the_result_is_dropout_behind_it, boost::unit_test::data::make(sizes), r) {
+  const OutputDropout dropped{.probability = 0.4, .key = {.seed = 9, .site = 2, .step = 3}};
+  for (SequenceAxis axis : axes)
+    for (Dtype dtype : {Dtype::f32, Dtype::f64, Dtype::bf16}) {
+      Tensors in = inputs_of(r, dtype);
+      in[3] = in[3].to(accumulate_dtype(dtype));
+      const auto behind = [&](const Tensor& x) { return dropout(x, dropped.probability, dropped.key); };
+      const auto forward = [&](LstmFunction form, const OutputDropout& with) { return form(in[0], in[1], in[2], in[3], axis, {}, with); };
+      const Tensor dy = random_input(in[0].shape().with(-1, r.units), 20, dtype);
+      for (LstmFunction form : both_forms) {
+        const LstmResult plain = forward(form, {}), found = forward(form, dropped);
+        BOOST_TEST(same_bits(plain.y, plain.h));
+        BOOST_TEST(same_bits(found.h, plain.h));
+        BOOST_TEST(same_bits(found.y, behind(plain.h)));
+      }
+      for (auto form : {lstm_grad, lstm_grad_stepwise}) {
+        const LstmGradients found = form(in[0], in[1], in[2], forward(lstm, dropped), axis, dy, dropped),
+                            expected = form(in[0], in[1], in[2], forward(lstm, {}), axis, behind(dy), {});
+        BOOST_TEST(relative_difference(found.dx, expected.dx) < limit_of(dtype));
+        BOOST_TEST(relative_difference(found.dweight_ih, expected.dweight_ih) < limit_of(dtype));
+        BOOST_TEST(relative_difference(found.dweight_hh, expected.dweight_hh) < limit_of(dtype));
+        BOOST_TEST(relative_difference(found.dbias, expected.dbias) < limit_of(dtype));
+      }
+    }
+}
+
 BOOST_DATA_TEST_CASE(gradient, boost::unit_test::data::make(sizes), r) {
   for (SequenceAxis axis : axes)
-    BOOST_TEST(gradient_error([axis](const Vars& x) { return lstm(x[0], x[1], x[2], x[3], axis); }, inputs_of(r)) <
-               gradient_limit);
+    for (double probability : {0.0, 0.3})
+      BOOST_TEST(gradient_error([=](const Vars& x) { return lstm(x[0], x[1], x[2], x[3], axis, {probability, {.seed = 4}}); },
+                                inputs_of(r)) < gradient_limit);
 }
 
 BOOST_AUTO_TEST_CASE(gradient_of_two_layers_that_share_everything) {
@@ -129,7 +157,7 @@ BOOST_AUTO_TEST_CASE(two_chunks_are_one_sequence) {
   const Tensors in = inputs_of(r);
   for (LstmFunction form : both_forms) {
     const auto run = [&](const Tensor& x, SequenceAxis axis, const LstmState& initial) {
-      return form(x, in[1], in[2], in[3], axis, initial);
+      return form(x, in[1], in[2], in[3], axis, initial, {});
     };
     const LstmResult whole = run(in[0], SequenceAxis::time, {});
     const LstmResult first = run(in[0].slice(0, 5), SequenceAxis::time, {});
