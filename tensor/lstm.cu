@@ -217,8 +217,7 @@ LstmGradients lstm_grad_stepwise(const Tensor& x, const Tensor& weight_ih, const
   return finish_gradients(x, forward, sizes, dx);
 }
 
-// The blocked form pays from this many rows on: where its weights are kept from call to call, and where they are packed for one.
-constexpr int64_t rows_worth_panels = 9, cells_worth_packing = 256;
+constexpr int64_t cells_worth_packing = 256;  // for a single call; weights that are kept from call to call are worth it for one row
 
 static bool has_blocks(const Tensor& x) { return x.device() == Device::cpu && x.dtype() == Dtype::f32; }
 
@@ -230,7 +229,7 @@ LstmResult lstm(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_h
                 const LstmState& initial, const OutputDropout& dropout, const LstmPanels& kept) {
   const Sizes sizes = check_sizes(x, weight_ih, weight_hh, bias, axis, initial);
   const Sequence& s = sizes.sequence;
-  const bool is_kept = kept.panels.defined() && s.rows >= rows_worth_panels;
+  const bool is_kept = kept.panels.defined();
   if (!has_blocks(x) || !(is_kept || s.steps * s.rows >= cells_worth_packing))
     return lstm_stepwise(x, weight_ih, weight_hh, bias, axis, initial, dropout);
   LstmResult result = empty_result(x, sizes.units, dropout);

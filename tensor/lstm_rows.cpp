@@ -34,25 +34,30 @@ struct LstmStep {
   POPH_INLINE void cells(int64_t first, int64_t unit) const {
     constexpr int W = Tile::W, G = Tile::G;
     using Vector = typename Simd<W>::Vector;
-    Vector sums[gates][R];
+    constexpr int parts = gates / G;
+    Vector sums[parts][R][G];
 #pragma GCC unroll 2
-    for (int gate = 0; gate < gates; gate += G) {
-      Vector sum[R][G];
+    for (int part = 0; part < parts; ++part)
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-        for (int g = 0; g < G; ++g) sum[r][g] = load<W>(bias + unit * gates + (gate + g) * W);
-      multiply<W, R, G>(sum, a + first * a_stride, a_stride, 1, panels + (unit * gates + gate * W) * depth, used);
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-        for (int g = 0; g < G; ++g) sums[gate + g][r] = sum[r][g];
+        for (int g = 0; g < G; ++g) sums[part][r][g] = load<W>(bias + (unit * gates + (part * G + g) * W));
+    const float *from = a + first * a_stride, *panel = panels + unit * gates * depth;
+    if constexpr (parts == 2 && R <= 2) {  // a row's few sums wait for each other: all of them at once, then
+      for (int64_t k = 0; k < used; ++k)
+#pragma GCC unroll 2
+        for (int part = 0; part < parts; ++part)
+          multiply<W, R, G>(sums[part], from + k, a_stride, 1, panel + (part * depth + k) * G * W, 1);
+    } else {
+#pragma GCC unroll 2
+      for (int part = 0; part < parts; ++part) multiply<W, R, G>(sums[part], from, a_stride, 1, panel + part * depth * G * W, used);
     }
+    const auto sum_of = [&](int gate, int r) __attribute__((always_inline)) { return sums[gate / G][r][gate % G]; };
     const int64_t count = units - unit;
     for (int r = 0; r < R; ++r) {
       const int64_t row = first + r, cell = row * row_stride;
-      const Vector in = sigmoid_of(sums[0][r]), forget = sigmoid_of(sums[1][r]), candidate = tanh_of(sums[2][r]),
-                   out = sigmoid_of(sums[3][r]);
+      const Vector in = sigmoid_of(sum_of(0, r)), forget = sigmoid_of(sum_of(1, r)), candidate = tanh_of(sum_of(2, r)),
+                   out = sigmoid_of(sum_of(3, r));
       float* own_c = c + row * c_stride + unit;
       const Vector value = in * candidate + forget * load<W>(own_c);
       const Vector h = out * tanh_of(value);
