@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "tensor/ops.h"
+#include "tensor/panel_gemm.h"
 
 namespace poph {
 namespace {
@@ -133,6 +134,9 @@ void gemm(Device device, bool ta, bool tb, int64_t m, int64_t n, int64_t k, accu
   if (device == Device::cuda) return cublas_call<T>({1, 0, 0, 0}, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 #endif
   (void)device;
+  if constexpr (std::is_same_v<T, float>)
+    if (alpha == 1 && (beta == 0 || beta == 1) && !omp_in_parallel() && gemm_panels(ta, tb, m, n, k, a, lda, b, ldb, beta == 1, c, ldc))
+      return;
   const int64_t row_tiles = (m + tile_rows - 1) / tile_rows, column_tiles = (n + tile_columns - 1) / tile_columns;
   const bool worth_it = row_tiles * column_tiles > 1 && 2.0 * m * n * k > 2e7;
 #pragma omp parallel for schedule(dynamic) if (worth_it && !omp_in_parallel())

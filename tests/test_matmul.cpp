@@ -15,7 +15,8 @@ std::ostream& operator<<(std::ostream& out, const Row& r) { return out << r.m <<
 
 const std::vector<Row> sizes{{1, 1, 1},      {3, 7, 5},      {17, 1, 33},   {1, 29, 65},   {255, 511, 3},
                              {256, 512, 31}, {257, 513, 32}, {513, 255, 7}, {31, 1030, 9}, {770, 17, 100},
-                             {5, 3, 1000},   {0, 3, 4},      {3, 0, 4},     {3, 4, 0}};
+                             {5, 3, 1000},   {385, 16, 16},  {395, 94, 257}, {17, 31, 1536}, {64, 23, 1729},
+                             {0, 3, 4},      {3, 0, 4},      {3, 4, 0}};
 
 // C = alpha op(A) op(B) + beta C by the definition; a and b are stored with `lda` and `ldb` elements a row.
 std::vector<double> naive(const Row& r, bool ta, bool tb, double alpha, const std::vector<double>& a, int64_t lda,
@@ -57,6 +58,30 @@ BOOST_AUTO_TEST_CASE(gemm_in_the_middle_of_larger_matrices) {  // rows with a ga
       gemm<double>(Device::cpu, ta, tb, r.m, r.n, r.k, -1.5, a.data<double>(), lda, b.data<double>(), ldb, 0.5, c.data<double>(),
                    ldc);
       BOOST_TEST(relative_difference(c.values(), expected) < 1e-14);
+    }
+}
+
+// The forms that large float32 products take on the CPU, beside gaps, added to what is there, and with other numbers of threads.
+BOOST_AUTO_TEST_CASE(large_products_in_the_middle_of_larger_matrices) {
+  struct Case {
+    Row size;
+    bool ta, tb;
+  };
+  for (const auto& [r, ta, tb] : {Case{{401, 47, 261}, false, false}, Case{{401, 47, 261}, false, true}, Case{{53, 35, 1601}, true, false}})
+    for (float beta : {0.0f, 1.0f}) {
+      const int64_t lda = (ta ? r.m : r.k) + 3, ldb = (tb ? r.k : r.n) + 5, ldc = r.n + 7;
+      const Tensor a = random_input({ta ? r.k : r.m, lda}, 1, Dtype::f32), b = random_input({tb ? r.n : r.k, ldb}, 2, Dtype::f32),
+                   before = random_input({r.m, ldc}, 3, Dtype::f32);
+      const auto run = [&](int count) {
+        const Threads threads(count);
+        Tensor c = before.clone();
+        gemm<float>(Device::cpu, ta, tb, r.m, r.n, r.k, 1, a.data<float>(), lda, b.data<float>(), ldb, beta, c.data<float>(), ldc);
+        return c;
+      };
+      const Tensor found = run(1);
+      BOOST_TEST(relative_difference(found.values(), naive(r, ta, tb, 1, a.values(), lda, b.values(), ldb, beta, before.values(), ldc)) < 1e-6);
+      BOOST_TEST(same_bits(slice_last(found, r.n, 7), slice_last(before, r.n, 7)));
+      BOOST_TEST(same_bits(run(3), found));
     }
 }
 
