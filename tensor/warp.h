@@ -11,14 +11,12 @@ constexpr int warp_size = 32;
 
 template <int lanes = warp_size, class A>  // of `lanes` neighbours
 __device__ A warp_sum(A value) {
-  POPH_UNROLL
   for (int apart = lanes / 2; apart > 0; apart /= 2) value += __shfl_xor_sync(0xffffffffu, value, apart);
   return value;
 }
 
 template <int lanes = warp_size, class A>
 __device__ A warp_max(A value) {
-  POPH_UNROLL
   for (int apart = lanes / 2; apart > 0; apart /= 2) {
     const A other = __shfl_xor_sync(0xffffffffu, value, apart);
     value = other > value ? other : value;
@@ -35,14 +33,12 @@ class LaneShare {
  public:
   __device__ LaneShare(const T* row, int64_t width) : row_(row), width_(width), lane_(threadIdx.x % warp_size) {
     if constexpr (held > 0) {
-      POPH_UNROLL
       for (int k = 0; k < held; ++k) values_[k] = at(k) < width_ ? A(row_[at(k)]) : A(0);
     }
   }
   template <class F>
   __device__ void each(F f) const {  // f(index in the row, value)
     if constexpr (held > 0) {
-      POPH_UNROLL
       for (int k = 0; k < held; ++k)
         if (at(k) < width_) f(at(k), values_[k]);
     } else {
@@ -52,7 +48,6 @@ class LaneShare {
   template <class F>
   __device__ void each_with(const LaneShare& other, F f) const {  // f(index, value, the other row's value)
     if constexpr (held > 0) {
-      POPH_UNROLL
       for (int k = 0; k < held; ++k)
         if (at(k) < width_) f(at(k), values_[k], other.values_[k]);
     } else {
