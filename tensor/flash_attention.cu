@@ -64,7 +64,7 @@ __device__ int tile_part(int64_t count) {
 }
 
 template <class T, class S>
-__global__ void flash_attention_kernel(Problem<T> p) {
+__global__ void __launch_bounds__(tile_threads, 3) flash_attention_kernel(Problem<T> p) {
   float *q = shared_memory<float>(), *k = q + S::tile, *v = k + S::tile, *weights = v + S::tile;
   const int width = static_cast<int>(p.s.width);
   const Place place = place_of_block<S>(p.s.queries, true);
@@ -119,7 +119,7 @@ __global__ void flash_attention_kernel(Problem<T> p) {
 
 // dS = scale P (dP - dot), dP = dy V' and P from the log-sum-exp; dq = dS K.
 template <class T, class S>
-__global__ void flash_dq_kernel(Problem<T> p) {
+__global__ void __launch_bounds__(tile_threads, 3) flash_dq_kernel(Problem<T> p) {
   float *q = shared_memory<float>(), *dy = q + S::tile, *k = dy + S::tile, *v = k + S::tile, *weights = v + S::tile;
   const int width = static_cast<int>(p.s.width);
   const Place place = place_of_block<S>(p.s.queries, true);
@@ -168,7 +168,7 @@ __global__ void flash_dq_kernel(Problem<T> p) {
 
 // The same tile turned: its rows are keys and its columns the queries that see them; dv = (P dropped)' dy, dk = dS' q.
 template <class T, class S>
-__global__ void flash_dk_dv_kernel(Problem<T> p) {
+__global__ void __launch_bounds__(tile_threads, 3) flash_dk_dv_kernel(Problem<T> p) {
   float *k = shared_memory<float>(), *v = k + S::tile, *q = v + S::tile, *dy = q + S::tile, *weights = dy + S::tile;
   __shared__ float log_sum_exp[S::side], dot[S::side];
   __shared__ int visible[S::side];  // how many of the tile's keys a query sees

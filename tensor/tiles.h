@@ -25,15 +25,6 @@ struct Tiling {
   static __device__ int position(int d) { return lane() * vector + d / vector * vector * across + d % vector; }
 };
 
-template <int count>
-struct alignas(count * sizeof(float)) Neighbours {  // moved in one go
-  float value[count];
-};
-template <int count>
-__device__ Neighbours<count> read(const float* from) {
-  return *reinterpret_cast<const Neighbours<count>*>(from);
-}
-
 // `count` rows of a head from [L, features]; zeros below them and beside them.
 template <class S, class T>
 __device__ void load_tile(float* tile, const T* from, int64_t features, int count, int width) {
@@ -49,10 +40,10 @@ __device__ void multiply_rows(const float* a, const float* b, int width, float (
   for (int i = 0; i < S::rows; ++i)
     for (int j = 0; j < S::columns; ++j) product[i][j] = 0;
   for (int d = 0; d < width; d += 4) {
-    Neighbours<4> left[S::rows];
+    Neighbours<float, 4> left[S::rows];
     for (int i = 0; i < S::rows; ++i) left[i] = read<4>(a + S::row(i) * S::stride + d);
     for (int j = 0; j < S::columns; ++j) {
-      const Neighbours<4> right = read<4>(b + S::column(j) * S::stride + d);
+      const Neighbours<float, 4> right = read<4>(b + S::column(j) * S::stride + d);
       for (int i = 0; i < S::rows; ++i)
         for (int e = 0; e < 4; ++e) product[i][j] += left[i].value[e] * right.value[e];
     }
@@ -63,11 +54,11 @@ __device__ void multiply_rows(const float* a, const float* b, int width, float (
 template <class S>
 __device__ void add_weighted(const float* weights, const float* values, int count, float (&sum)[S::rows][S::depth]) {
   for (int k = 0; k < count; k += 4) {
-    Neighbours<4> weight[S::rows];
+    Neighbours<float, 4> weight[S::rows];
     for (int i = 0; i < S::rows; ++i) weight[i] = read<4>(weights + S::row(i) * S::weight_stride + k);
     for (int e = 0; e < 4; ++e)
       for (int d = 0; d < S::depth; d += S::vector) {
-        const Neighbours<S::vector> value = read<S::vector>(values + (k + e) * S::stride + S::position(d));
+        const Neighbours<float, S::vector> value = read<S::vector>(values + (k + e) * S::stride + S::position(d));
         for (int i = 0; i < S::rows; ++i)
           for (int n = 0; n < S::vector; ++n) sum[i][d + n] += weight[i].value[e] * value.value[n];
       }

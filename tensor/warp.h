@@ -3,11 +3,12 @@
 #include "tensor/parallel.h"
 
 #ifdef POPH_KERNELS
-// What kernels do with the 32 lanes of a warp. All lanes must call these together, and all of them get the result: the same bits
-// in every lane, for each step adds the same two numbers.
+// What block and warp kernels are made of.
 namespace poph {
 
 constexpr int warp_size = 32;
+
+// All lanes of a warp must call these together. All get the result, and the same bits, for each step adds the same two numbers.
 
 template <int lanes = warp_size, class A>  // of `lanes` neighbours
 __device__ A warp_sum(A value) {
@@ -22,6 +23,19 @@ __device__ A warp_max(A value) {
     value = other > value ? other : value;
   }
   return value;
+}
+
+template <class T, int count>
+struct alignas(count * sizeof(T)) Neighbours {  // moved in one go
+  T value[count];
+};
+template <int count, class T>
+__device__ Neighbours<T, count> read(const T* from) {
+  return *reinterpret_cast<const Neighbours<T, count>*>(from);
+}
+template <int count, class T>
+__device__ void write(T* to, const Neighbours<T, count>& from) {
+  *reinterpret_cast<Neighbours<T, count>*>(to) = from;
 }
 
 // A lane's share of a row, every 32nd element: read once into registers where there are at most `held` of them, and otherwise
