@@ -3,9 +3,8 @@
 
 #include "tensor/device.h"
 
-// The one place where kernels start. Kernels are compiled by nvcc, and for the tests by the C++ compiler against the emulated CUDA
-// of tests/emulator; a source that has some keeps them, and what starts them, within #ifdef POPH_KERNELS. They stand in an
-// unnamed namespace, as do the functions that have __shared__ variables: the emulator keeps those in one section of the program.
+// The one place where kernels start. They are compiled by nvcc, and for the tests by the C++ compiler against the emulated CUDA
+// of tests/emulator; a source that has some keeps them, and what starts them, within #ifdef POPH_KERNELS.
 #if defined(__CUDACC__) || POPH_EMULATED
 #define POPH_KERNELS
 #include <cuda_runtime.h>
