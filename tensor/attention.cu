@@ -1,4 +1,5 @@
-#include "tensor/ops.h"
+#include "tensor/attention.h"
+
 #include "tensor/parallel.h"
 
 // softmax(scale Q K' + mask) V in tiles of queries, so that memory is linear in the lengths; the row's log-sum-exp is kept and
@@ -8,11 +9,7 @@ namespace {
 
 constexpr int64_t workspace_elements = 4 << 20;  // of one matrix of scores
 
-struct Sizes {
-  int64_t groups, queries, keys, heads, width, features;  // width: of one head
-};
-
-Sizes check_sizes(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSettings& settings) {
+AttentionSizes check_sizes(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSettings& settings) {
   require(q.shape().rank() == 3 && k.shape() == v.shape() && q.shape()[0] == k.shape()[0] && q.shape()[2] == k.shape()[2] &&
               q.shape()[1] <= k.shape()[1] && settings.heads > 0 && q.shape()[2] % settings.heads == 0,
           "attention: q ", q.shape(), ", k ", k.shape(), ", v ", v.shape(), ", ", settings.heads, " heads");
@@ -28,18 +25,9 @@ struct Tile {
   int64_t head_stride() const { return groups * stride(); }
 };
 
-struct Visible {  // how many keys a query sees
-  int64_t offset, step, keys;
-  POPH_HD int64_t operator()(int64_t query) const {
-    if (step == 0) return keys;
-    const int64_t seen = ((offset + query) / step + 1) * step;
-    return seen < keys ? seen : keys;
-  }
-};
-
 // Calls f for every tile, in one fixed order.
 template <class F>
-void for_each_tile(const Sizes& s, const Visible& visible, F f) {
+void for_each_tile(const AttentionSizes& s, const VisibleKeys& visible, F f) {
   const int64_t per_group = s.heads * s.queries * s.keys;
   const int64_t groups = std::max<int64_t>(1, workspace_elements / std::max<int64_t>(1, per_group));
   const int64_t queries = per_group <= workspace_elements ? s.queries : std::max<int64_t>(1, workspace_elements / (s.heads * s.keys));
@@ -50,29 +38,6 @@ void for_each_tile(const Sizes& s, const Visible& visible, F f) {
     }
 }
 
-struct Drop {
-  RandomKey key;
-  uint32_t threshold;
-  double kept;  // 0: no dropout
-  int64_t blocks_per_row;
-  // Multiplies weights[0, count) of a row by its mask.
-  template <class T>
-  POPH_HD void apply(int64_t row, T* weights, int64_t count) const {
-    if (kept == 0) return;
-    const int64_t whole = count / 4;
-    for (int64_t block = 0; block < whole; ++block) {
-      const Philox4 bits = key.block(row * blocks_per_row + block);
-      weights[block * 4] *= factor<T>(bits.word[0]);
-      weights[block * 4 + 1] *= factor<T>(bits.word[1]);
-      weights[block * 4 + 2] *= factor<T>(bits.word[2]);
-      weights[block * 4 + 3] *= factor<T>(bits.word[3]);
-    }
-    for (int64_t i = whole * 4; i < count; ++i) weights[i] *= factor<T>(key.bits(row * blocks_per_row * 4 + i));
-  }
-  template <class T>
-  POPH_HD T factor(uint32_t bits) const { return bits >= threshold ? T(kept) : T(0); }
-};
-
 template <class A, class T>
 POPH_HD void store(const A* from, T* to, int64_t count) {  // nothing to do where the product reads the scores themselves
   if constexpr (!std::is_same_v<A, T>)
@@ -80,7 +45,7 @@ POPH_HD void store(const A* from, T* to, int64_t count) {  // nothing to do wher
 }
 
 struct Rows {  // which query a row of the tile's scores is
-  Sizes s;
+  AttentionSizes s;
   Tile tile;
   POPH_HD int64_t query(int64_t row) const { return tile.first_query + row % tile.queries; }
   POPH_HD int64_t flat(int64_t row) const {  // in [G, heads, Lq]
@@ -97,8 +62,8 @@ struct SoftmaxRow {
   T* weights;
   A scale;
   Rows rows;
-  Visible visible;
-  Drop drop;
+  VisibleKeys visible;
+  AttentionDrop drop;
   POPH_HD void operator()(int64_t row) const {
     A* x = scores + row * rows.tile.keys;
     const int64_t seen = visible(rows.query(row));
@@ -127,8 +92,8 @@ struct SoftmaxGradRow {
   const A* log_sum_exp;
   A scale;
   Rows rows;
-  Visible visible;
-  Drop drop;
+  VisibleKeys visible;
+  AttentionDrop drop;
   POPH_HD void operator()(int64_t row) const {
     A *p = scores + row * rows.tile.keys, *dp = dscores + row * rows.tile.keys;
     const int64_t seen = visible(rows.query(row)), flat = rows.flat(row);
@@ -151,7 +116,7 @@ template <class T>
 struct Products {
   using A = accumulate_t<T>;
   Device device;
-  Sizes s;
+  AttentionSizes s;
   Tile tile;
 
   T* queries(const Tensor& x, int64_t head) const {
@@ -198,16 +163,25 @@ Tensor narrow_copy(const Tensor& scores, Dtype dtype) {
   return scores.dtype() == dtype ? scores : Tensor(scores.shape(), dtype, scores.device());
 }
 
-Drop make_drop(const AttentionSettings& settings, int64_t keys) {
+AttentionDrop make_drop(const AttentionSettings& settings, int64_t keys) {
   return {settings.key, drop_threshold(settings.dropout), settings.dropout > 0 ? 1 / (1 - settings.dropout) : 0.0, (keys + 3) / 4};
 }
+
+#ifdef POPH_KERNELS
+bool has_flash_kernel(const Tensor& q, const AttentionSizes& s) {
+  return q.device() == Device::cuda && q.dtype() != Dtype::f64 && s.width <= widest_flash_head;
+}
+#endif
 
 }  // namespace
 
 AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSettings& settings) {
-  const Sizes s = check_sizes(q, k, v, settings);
-  const Visible visible{s.keys - s.queries, settings.visible_step, s.keys};
-  const Drop drop = make_drop(settings, s.keys);
+  const AttentionSizes s = check_sizes(q, k, v, settings);
+  const VisibleKeys visible{s.keys - s.queries, settings.visible_step, s.keys};
+  const AttentionDrop drop = make_drop(settings, s.keys);
+#ifdef POPH_KERNELS
+  if (has_flash_kernel(q, s)) return flash_attention(q, k, v, s, settings.scale, visible, drop);
+#endif
   const Dtype wide = accumulate_dtype(q.dtype());
   AttentionResult result{Tensor(q.shape(), q.dtype(), q.device()), Tensor({s.groups, s.heads, s.queries}, wide, q.device())};
   visit_dtype(q.dtype(), [&](auto type) {
@@ -228,9 +202,12 @@ AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, con
 
 AttentionGradients attention_grad(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionResult& forward,
                                   const AttentionSettings& settings, const Tensor& dy) {
-  const Sizes s = check_sizes(q, k, v, settings);
-  const Visible visible{s.keys - s.queries, settings.visible_step, s.keys};
-  const Drop drop = make_drop(settings, s.keys);
+  const AttentionSizes s = check_sizes(q, k, v, settings);
+  const VisibleKeys visible{s.keys - s.queries, settings.visible_step, s.keys};
+  const AttentionDrop drop = make_drop(settings, s.keys);
+#ifdef POPH_KERNELS
+  if (has_flash_kernel(q, s)) return flash_attention_grad(q, k, v, forward, s, settings.scale, visible, drop, dy);
+#endif
   const Dtype wide = accumulate_dtype(q.dtype());
   AttentionGradients g{Tensor(q.shape(), q.dtype(), q.device()), Tensor::zeros(k.shape(), wide, k.device()),
                        Tensor::zeros(v.shape(), wide, v.device())};

@@ -1,3 +1,4 @@
+#include "tensor/lstm_cell.h"
 #include "tensor/lstm_rows.h"
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
@@ -7,65 +8,6 @@
 // c = f c + i g; h = o tanh(c).
 namespace poph {
 namespace {
-
-template <class T>
-struct Cell {  // element i = (row - first_row) * units + unit of one step
-  using A = accumulate_t<T>;
-  T* gates;
-  A* c;
-  T* h;
-  const A *bias, *c_before;  // c_before: row r at r * before_stride
-  int64_t units, step, first_row, before_stride;
-  Sequence sequence;
-  DropMask mask;
-  T* y;                     // nullptr: no dropout
-  const A* sums = nullptr;  // bf16: this step's x W_ih' + h W_hh', [rows, 4 units]; otherwise they lie in the gates
-  POPH_HD void unit(int64_t row, int64_t j) const {
-    const int64_t cell = sequence.at(step, row);
-    T* gate = gates + cell * 4 * units;
-    const A* sum;
-    if constexpr (std::is_same_v<T, A>) sum = gate;
-    else sum = sums + (row - first_row) * 4 * units;
-    const A in = sigmoid_of(sum[j] + bias[j]), forget = sigmoid_of(sum[units + j] + bias[units + j]);
-    const A candidate = tanh_of(sum[2 * units + j] + bias[2 * units + j]), out = sigmoid_of(sum[3 * units + j] + bias[3 * units + j]);
-    const A value = in * candidate + forget * c_before[row * before_stride + j];
-    gate[j] = T(in);
-    gate[units + j] = T(forget);
-    gate[2 * units + j] = T(candidate);
-    gate[3 * units + j] = T(out);
-    c[cell * units + j] = value;
-    const A result = out * tanh_of(value);
-    h[cell * units + j] = T(result);
-    if (y) y[cell * units + j] = T(A(mask.factor(cell * units + j)) * A(T(result)));
-  }
-  POPH_HD void operator()(int64_t i) const { unit(first_row + i / units, i % units); }
-};
-
-template <class T>
-struct CellGrad {  // turns the gates of one step into the gradients of their pre-activations, in place
-  using A = accumulate_t<T>;
-  T* gates;
-  const A *c, *c_before;
-  const T* dy;
-  A *dh_next, *dc;  // [rows, units]: what step + 1 sends back; dc is read and written
-  int64_t units, step, first_row, before_stride;
-  Sequence sequence;
-  DropMask mask;
-  POPH_HD void unit(int64_t row, int64_t j) const {
-    const int64_t cell = sequence.at(step, row), state = (row - first_row) * units + j;
-    T* gate = gates + cell * 4 * units;
-    const A in = gate[j], forget = gate[units + j], candidate = gate[2 * units + j], out = gate[3 * units + j];
-    const A squashed = tanh_of(c[cell * units + j]), before = c_before[row * before_stride + j];
-    const A dh_total = A(T(A(mask.factor(cell * units + j)) * A(dy[cell * units + j]))) + dh_next[state];
-    const A dc_total = dc[state] + dh_total * out * (A(1) - squashed * squashed);
-    gate[j] = T(dc_total * candidate * in * (A(1) - in));
-    gate[units + j] = T(dc_total * before * forget * (A(1) - forget));
-    gate[2 * units + j] = T(dc_total * in * (A(1) - candidate * candidate));
-    gate[3 * units + j] = T(dh_total * squashed * out * (A(1) - out));
-    dc[state] = dc_total * forget;
-  }
-  POPH_HD void operator()(int64_t i) const { unit(first_row + i / units, i % units); }
-};
 
 struct Sizes {
   Sequence sequence;
@@ -133,7 +75,8 @@ void add_weight_gradient(Device device, const Sequence& s, const T* dgates, int6
             inputs + s.at(step - lag, 0) * width, s.row_stride * width, 1, dweight, width);
 }
 
-LstmGradients finish_gradients(const Tensor& x, const LstmResult& forward, const Sizes& sizes, Tensor dx) {
+// bias_sums: the dgates themselves, or sums over some of their rows each.
+LstmGradients finish_gradients(const Tensor& x, const LstmResult& forward, const Sizes& sizes, Tensor dx, const Tensor& bias_sums) {
   const auto& [s, inputs, units] = sizes;
   const Dtype wide = accumulate_dtype(x.dtype());
   LstmGradients g{dx, Tensor({4 * units, inputs}, wide, x.device()), Tensor({4 * units, units}, wide, x.device()), {}};
@@ -145,7 +88,7 @@ LstmGradients finish_gradients(const Tensor& x, const LstmResult& forward, const
     add_weight_gradient<T>(x.device(), sizes.sequence, forward.gates.data<T>(), 4 * sizes.units, forward.h.data<T>(), sizes.units, 1,
                            g.dweight_hh.data<A>());
   });
-  g.dbias = sum_to(forward.gates, {4 * units});
+  g.dbias = sum_to(bias_sums, {4 * units});
   return g;
 }
 
@@ -183,9 +126,8 @@ LstmResult lstm_stepwise(const Tensor& x, const Tensor& weight_ih, const Tensor&
       }
       if (before.h)
         gemm<T>(x.device(), false, true, s.rows, 4 * units, units, 1, before.h, before.stride, weight_hh.data<T>(), units, 1, to, stride);
-      for_each_index(x.device(), s.rows * units,
-                     Cell<T>{gates, result.c.data<A>(), result.h.data<T>(), bias.data<A>(), before.c, units, step, 0, before.stride, s,
-                             mask, dropout.probability > 0 ? result.y.data<T>() : nullptr, sums.data<A>()});
+      apply_cell(x.device(), Cell<T>{gates, result.c.data<A>(), result.h.data<T>(), bias.data<A>(), before.c, units, step, before.stride,
+                                     s, mask, dropout.probability > 0 ? result.y.data<T>() : nullptr, sums.data<A>()});
     }
   });
   return result;
@@ -199,22 +141,23 @@ LstmGradients lstm_grad_stepwise(const Tensor& x, const Tensor& weight_ih, const
   const Dtype wide = accumulate_dtype(x.dtype());
   const Tensor zeros = Tensor::zeros({units}, wide, x.device());
   Tensor dx(x.shape(), x.dtype(), x.device()), dh_next = Tensor::zeros({s.rows, units}, wide, x.device()), dc = dh_next.clone();
+  const Tensor bias_sums = empty_bias_sums(x, s, units);
+  const DropMask mask(dropout.probability, dropout.key);
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
     using A = accumulate_t<T>;
     T* gates = forward.gates.data<T>();
     for (int64_t step = s.steps - 1; step >= 0; --step) {
       const Before<T> before(forward, {}, zeros, s, units, step);
-      for_each_index(x.device(), s.rows * units,
-                     CellGrad<T>{gates, forward.c.data<A>(), before.c, dy.data<T>(), dh_next.data<A>(), dc.data<A>(), units, step, 0,
-                                 before.stride, s, DropMask(dropout.probability, dropout.key)});
+      apply_cell_grad(x.device(), CellGrad<T>{gates, forward.c.data<A>(), before.c, dy.data<T>(), dh_next.data<A>(), dc.data<A>(), units,
+                                              step, before.stride, s, mask, static_cast<A*>(bias_sums.raw())});
       gemm<T>(x.device(), false, false, s.rows, units, 4 * units, 1, gates + s.at(step, 0) * 4 * units, s.row_stride * 4 * units,
               weight_hh.data<T>(), units, 0, dh_next.data<A>(), units);
     }
     gemm<T>(x.device(), false, false, s.steps * s.rows, sizes.inputs, 4 * units, 1, gates, 4 * units, weight_ih.data<T>(), sizes.inputs,
             0, dx.data<T>(), sizes.inputs);
   });
-  return finish_gradients(x, forward, sizes, dx);
+  return finish_gradients(x, forward, sizes, dx, bias_sums.defined() ? bias_sums : forward.gates);
 }
 
 constexpr int64_t cells_worth_packing = 256;  // for a single call; weights that are kept from call to call are worth it for one row

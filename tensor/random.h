@@ -65,6 +65,13 @@ struct DropMask {
   double kept = 1;
   DropMask(double probability, const RandomKey& key) : key(key), threshold(drop_threshold(probability)), kept(1 / (1 - probability)) {}
   POPH_RANDOM_HD double factor(uint64_t element) const { return threshold == 0 || key.bits(element) >= threshold ? kept : 0; }
+  // Of `count` neighbours within four that begin at a multiple of four.
+  template <int count>
+  POPH_RANDOM_HD void factors(uint64_t element, double (&of)[count]) const {
+    Philox4 bits{};
+    if (threshold) bits = key.block(element / 4);
+    for (int e = 0; e < count; ++e) of[e] = threshold == 0 || bits.word[element % 4 + e] >= threshold ? kept : 0;
+  }
 };
 
 }  // namespace poph

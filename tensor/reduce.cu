@@ -4,6 +4,7 @@
 
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
+#include "tensor/warp.h"
 
 namespace poph {
 namespace {
@@ -33,10 +34,64 @@ struct ColumnSum {
   }
 };
 
+#ifdef POPH_KERNELS
+// The same by blocks of threads: neighbouring threads read neighbouring columns, 2^lane_bits of them; those behind each other
+// share the rows, and their sums are added in pairs.
+constexpr int sum_threads = 256, rows_per_thread = 64;
+
+struct ColumnBlocks {
+  int lane_bits = 0;
+  int64_t rows, blocks, column_blocks;  // rows: of one block
+  ColumnBlocks(int64_t all_rows, int64_t columns) {
+    while (lane_bits < 5 && 1 << lane_bits < columns) ++lane_bits;
+    rows = int64_t{rows_per_thread} * sum_threads >> lane_bits;
+    blocks = (all_rows + rows - 1) / rows;
+    column_blocks = (columns + (1 << lane_bits) - 1) >> lane_bits;
+  }
+};
+
+template <class T>
+__global__ void column_sum_kernel(const T* x, accumulate_t<T>* y, int64_t rows, int64_t columns, ColumnBlocks shape) {
+  using A = accumulate_t<T>;
+  __shared__ A sums[sum_threads];
+  const int thread = threadIdx.x, lanes = 1 << shape.lane_bits;
+  const int64_t block = blockIdx.x / shape.column_blocks;
+  const int64_t column = (blockIdx.x % shape.column_blocks << shape.lane_bits) + (thread & (lanes - 1));
+  const int64_t begin = block * shape.rows, end = begin + shape.rows < rows ? begin + shape.rows : rows;
+  A total = A(0);
+  if (column < columns)
+    for (int64_t row = begin + (thread >> shape.lane_bits); row < end; row += sum_threads >> shape.lane_bits)
+      total += A(x[row * columns + column]);
+  sums[thread] = total;
+  __syncthreads();
+  for (int half = sum_threads / 2; half >= lanes; half /= 2) {
+    if (thread < half) sums[thread] += sums[thread + half];
+    __syncthreads();
+  }
+  if (thread < lanes && column < columns) y[block * columns + column] = sums[thread];
+}
+#endif
+
 Tensor column_sum(const Tensor& x, int64_t rows, int64_t columns, const Shape& shape) {
   const Dtype dtype = accumulate_dtype(x.dtype());
   if (rows == 0 || columns == 0) return Tensor::zeros(shape, dtype, x.device());
   Tensor from = x;
+#ifdef POPH_KERNELS
+  if (x.device() == Device::cuda) {
+    do {
+      const ColumnBlocks blocks(rows, columns);
+      Tensor to({blocks.blocks, columns}, dtype, x.device());
+      visit_dtype(from.dtype(), [&](auto type) {
+        using T = decltype(type);
+        launch_kernel(column_sum_kernel<T>, blocks.blocks * blocks.column_blocks, sum_threads, 0, from.data<T>(),
+                      to.data<accumulate_t<T>>(), rows, columns, blocks);
+      });
+      from = to;
+      rows = blocks.blocks;
+    } while (rows > 1);
+    return from.reshape(shape);
+  }
+#endif
   do {
     const int64_t blocks = (rows + sum_rows - 1) / sum_rows, column_blocks = (columns + sum_columns - 1) / sum_columns;
     Tensor to({blocks, columns}, dtype, x.device());
@@ -74,118 +129,17 @@ struct SumAxes {
     for (int64_t term = 0; term < terms; ++term) total += A(x[base + offset(term, summed, summed_sizes, summed_strides)]);
     y[i] = total;
   }
-};
-
-template <class T>
-struct SoftmaxRow {
-  using A = accumulate_t<T>;
-  const T* x;
-  T* y;
-  int64_t width;
-  POPH_HD void operator()(int64_t row) const {
-    const T* from = x + row * width;
-    T* to = y + row * width;
-    A largest = from[0], total = A(0);
-    for (int64_t i = 1; i < width; ++i) largest = A(from[i]) > largest ? A(from[i]) : largest;
-    if constexpr (std::is_same_v<T, A>) {
-      for (int64_t i = 0; i < width; ++i) to[i] = std::exp(from[i] - largest);
-      for (int64_t i = 0; i < width; ++i) total += to[i];
-      const A factor = A(1) / total;
-      for (int64_t i = 0; i < width; ++i) to[i] *= factor;
-    } else {  // twice the exponentials, but each result is rounded once
-      for (int64_t i = 0; i < width; ++i) total += std::exp(A(from[i]) - largest);
-      const A factor = A(1) / total;
-      for (int64_t i = 0; i < width; ++i) to[i] = T(std::exp(A(from[i]) - largest) * factor);
-    }
+#ifdef POPH_KERNELS
+  template <int>
+  __device__ void warp(int64_t i) const {
+    const int64_t base = offset(i, kept, kept_sizes, kept_strides);
+    A total = A(0);
+    for (int64_t term = threadIdx.x % warp_size; term < terms; term += warp_size)
+      total += A(x[base + offset(term, summed, summed_sizes, summed_strides)]);
+    total = warp_sum(total);
+    if (threadIdx.x % warp_size == 0) y[i] = total;
   }
-};
-
-template <class T>
-struct SoftmaxGradRow {
-  using A = accumulate_t<T>;
-  const T *y, *dy;
-  T* dx;
-  int64_t width;
-  POPH_HD void operator()(int64_t row) const {
-    const int64_t base = row * width;
-    A dot = A(0);
-    for (int64_t i = 0; i < width; ++i) dot += A(y[base + i]) * A(dy[base + i]);
-    for (int64_t i = 0; i < width; ++i) dx[base + i] = T(A(y[base + i]) * (A(dy[base + i]) - dot));
-  }
-};
-
-template <class T>
-struct LayerNormRow {
-  using A = accumulate_t<T>;
-  const T* x;
-  const A *weight, *bias;
-  T *y, *normalised;
-  A* inverse_deviation;
-  int64_t width;
-  A epsilon;
-  POPH_HD void operator()(int64_t row) const {
-    const int64_t base = row * width;
-    A mean = A(0), variance = A(0);
-    for (int64_t i = 0; i < width; ++i) mean += A(x[base + i]);
-    mean /= A(width);
-    for (int64_t i = 0; i < width; ++i) variance += (A(x[base + i]) - mean) * (A(x[base + i]) - mean);
-    const A inverse = A(1) / std::sqrt(variance / A(width) + epsilon);
-    for (int64_t i = 0; i < width; ++i) {
-      const A value = (A(x[base + i]) - mean) * inverse;
-      normalised[base + i] = T(value);
-      y[base + i] = T(value * weight[i] + bias[i]);
-    }
-    inverse_deviation[row] = inverse;
-  }
-};
-
-template <class T>
-struct LayerNormGradRow {
-  using A = accumulate_t<T>;
-  const T* normalised;
-  const A *inverse_deviation, *weight;
-  const T* dy;
-  T* dx;
-  int64_t width;
-  POPH_HD void operator()(int64_t row) const {
-    const int64_t base = row * width;
-    A sum = A(0), sum_times = A(0);
-    for (int64_t i = 0; i < width; ++i) {
-      const A g = A(dy[base + i]) * weight[i];
-      sum += g;
-      sum_times += g * A(normalised[base + i]);
-    }
-    sum /= A(width);
-    sum_times /= A(width);
-    for (int64_t i = 0; i < width; ++i)
-      dx[base + i] = T(inverse_deviation[row] * (A(dy[base + i]) * weight[i] - sum - A(normalised[base + i]) * sum_times));
-  }
-};
-
-template <class T>
-struct MinRow {
-  const T* x;
-  T* value;
-  int32_t* index;
-  int64_t width;
-  POPH_HD void operator()(int64_t row) const {
-    int32_t best = 0;
-    for (int64_t i = 1; i < width; ++i)
-      if (x[row * width + i] < x[row * width + best]) best = static_cast<int32_t>(i);
-    index[row] = best;
-    value[row] = x[row * width + best];
-  }
-};
-
-template <class T>
-struct MinGradRow {
-  const int32_t* index;
-  const T* dy;
-  T* dx;
-  int64_t width;
-  POPH_HD void operator()(int64_t row) const {
-    for (int64_t i = 0; i < width; ++i) dx[row * width + i] = i == index[row] ? dy[row] : T(0);
-  }
+#endif
 };
 
 template <class T>
@@ -199,10 +153,16 @@ struct NotFinite {  // by the bits: this file is compiled with -ffast-math, whic
     if constexpr (sizeof(T) == 2) {
       return (x.bits & 0x7f80u) == 0x7f80u;
     } else if constexpr (sizeof(T) == 4) {
-      union { float value; uint32_t bits; } view{x};
+      union {
+        float value;
+        uint32_t bits;
+      } view{x};
       return (view.bits & 0x7f800000u) == 0x7f800000u;
     } else {
-      union { double value; uint64_t bits; } view{x};
+      union {
+        double value;
+        uint64_t bits;
+      } view{x};
       return (view.bits & 0x7ff0000000000000ull) == 0x7ff0000000000000ull;
     }
   }
@@ -214,7 +174,7 @@ Result reduce_all(const Tensor& x) {
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
     const T *begin = x.data<T>(), *end = begin + x.elements();
-#if defined(__CUDACC__)
+#ifdef POPH_KERNELS
     if (x.device() == Device::cuda) {
       result = thrust::transform_reduce(thrust::cuda::par.on(stream()), begin, end, Of<T>{}, Result{}, thrust::plus<Result>{});
       return;
@@ -231,7 +191,8 @@ Shape broadcast(const Shape& a, const Shape& b, const char* op) {
   Shape shape = a.rank() >= b.rank() ? a : b;
   const Shape& shorter = a.rank() >= b.rank() ? b : a;
   for (int axis = -1; axis >= -shorter.rank(); --axis) {
-    require(shape[axis] == shorter[axis] || shape[axis] == 1 || shorter[axis] == 1, op, ": shapes ", a, " and ", b, " do not fit");
+    require(shape[axis] == shorter[axis] || shape[axis] == 1 || shorter[axis] == 1, op, ": shapes ", a, " and ", b,
+            " do not fit");
     if (shape[axis] == 1) shape = shape.with(axis, shorter[axis]);
   }
   return shape;
@@ -271,87 +232,15 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
         functor.kept_strides[functor.kept++] = strides[axis];
       }
     }
+#ifdef POPH_KERNELS
+    if (x.device() == Device::cuda && functor.terms >= warp_size) return launch_warp_rows(y.elements(), functor.terms, functor);
+#endif
     for_each_row(x.device(), y.elements(), functor.terms, functor);
   });
   return y;
 }
 
 Tensor sum(const Tensor& x) { return column_sum(x, x.elements(), 1, {}); }
-
-Tensor softmax(const Tensor& x) {
-  require(x.shape().last() > 0, "softmax: an empty last axis in ", x.shape());
-  Tensor y(x.shape(), x.dtype(), x.device());
-  visit_dtype(x.dtype(), [&](auto type) {
-    using T = decltype(type);
-    for_each_row(x.device(), x.shape().rows(), x.shape().last(), SoftmaxRow<T>{x.data<T>(), y.data<T>(), x.shape().last()});
-  });
-  return y;
-}
-
-Tensor softmax_grad(const Tensor& y, const Tensor& dy) {
-  Tensor dx(y.shape(), y.dtype(), y.device());
-  visit_dtype(y.dtype(), [&](auto type) {
-    using T = decltype(type);
-    for_each_row(y.device(), y.shape().rows(), y.shape().last(),
-                 SoftmaxGradRow<T>{y.data<T>(), dy.data<T>(), dx.data<T>(), y.shape().last()});
-  });
-  return dx;
-}
-
-LayerNormResult layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double epsilon) {
-  const int64_t width = x.shape().last();
-  require(weight.shape() == Shape{width} && bias.shape() == Shape{width}, "layer_norm: x ", x.shape(), ", weight ", weight.shape(),
-          ", bias ", bias.shape());
-  LayerNormResult result{Tensor(x.shape(), x.dtype(), x.device()), Tensor(x.shape(), x.dtype(), x.device()),
-                         Tensor({x.shape().rows()}, accumulate_dtype(x.dtype()), x.device())};
-  visit_dtype(x.dtype(), [&](auto type) {
-    using T = decltype(type);
-    using A = accumulate_t<T>;
-    for_each_row(x.device(), x.shape().rows(), width,
-                 LayerNormRow<T>{x.data<T>(), weight.data<A>(), bias.data<A>(), result.y.data<T>(), result.normalised.data<T>(),
-                                 result.inverse_deviation.data<A>(), width, A(epsilon)});
-  });
-  return result;
-}
-
-LayerNormGradients layer_norm_grad(const LayerNormResult& forward, const Tensor& weight, const Tensor& dy) {
-  const Tensor& normalised = forward.normalised;
-  const int64_t width = dy.shape().last(), rows = dy.shape().rows();
-  Tensor dx(dy.shape(), dy.dtype(), dy.device());
-  visit_dtype(dy.dtype(), [&](auto type) {
-    using T = decltype(type);
-    using A = accumulate_t<T>;
-    for_each_row(dy.device(), rows, width,
-                 LayerNormGradRow<T>{normalised.data<T>(), forward.inverse_deviation.data<A>(), weight.data<A>(), dy.data<T>(),
-                                     dx.data<T>(), width});
-  });
-  const Dtype wide = accumulate_dtype(dy.dtype());
-  return {dx, column_sum(mul(dy.to(wide), normalised.to(wide)), rows, width, {width}), column_sum(dy, rows, width, {width})};
-}
-
-MinResult min_last(const Tensor& x) {
-  require(x.shape().rank() > 0 && x.shape().last() > 0, "min_last: of shape ", x.shape());
-  Shape shape;
-  for (int axis = 0; axis + 1 < x.shape().rank(); ++axis) shape.append(x.shape()[axis]);
-  MinResult result{Tensor(shape, x.dtype(), x.device()), Tensor(shape, Dtype::i32, x.device())};
-  visit_dtype(x.dtype(), [&](auto type) {
-    using T = decltype(type);
-    for_each_row(x.device(), x.shape().rows(), x.shape().last(),
-                 MinRow<T>{x.data<T>(), result.value.data<T>(), result.index.data<int32_t>(), x.shape().last()});
-  });
-  return result;
-}
-
-Tensor min_last_grad(const Tensor& index, const Tensor& dy, int64_t width) {
-  Shape shape = dy.shape();
-  shape.append(width);
-  Tensor dx(shape, dy.dtype(), dy.device());
-  visit_dtype(dy.dtype(), [&](auto type) {
-    using T = decltype(type);
-    for_each_row(dy.device(), dy.elements(), width, MinGradRow<T>{index.data<int32_t>(), dy.data<T>(), dx.data<T>(), width});
-  });
-  return dx;
-}
 
 double sum_of_squares(const Tensor& x) { return reduce_all<double, SquareAsDouble>(x); }
 int64_t count_nonfinite(const Tensor& x) { return reduce_all<int64_t, NotFinite>(x); }

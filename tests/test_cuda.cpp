@@ -21,11 +21,101 @@ Tensors on_gpu(const Tensors& tensors) {
   return there;
 }
 
-}  // namespace
+using In = const Tensors&;
 
-BOOST_AUTO_TEST_SUITE(cuda, *boost::unit_test::precondition(has_gpu))
+Tensor wide(const Tensor& x) { return x.to(accumulate_dtype(x.dtype())); }
 
-BOOST_DATA_TEST_CASE(an_op_gives_the_numbers_of_the_cpu, boost::unit_test::data::make(op_cases(7)) + op_cases(259), op) {
+// Sizes at which the kernels of rows and of sums take another way: part of a warp, its registers full, rows read again, one
+// block, several.
+void add_rows_and_sums(std::vector<OpCase>& cases) {
+  for (int64_t width : {1, 31, 33, 48, 94, 256, 257, 4096}) {
+    const Shape rows{5, width}, row{width};
+    cases.push_back({joined("rows of ", width), {rows, rows, row, row}, [width](In x) {
+                       const LayerNormResult norm = layer_norm(x[0], wide(x[2]), wide(x[3]), 1e-5);
+                       const LayerNormGradients g = layer_norm_grad(norm, wide(x[2]), x[1]);
+                       const Tensor y = softmax(x[0]);
+                       const MinResult smallest = min_last(concat_last({x[0], x[0]}));  // the first of equals
+                       return Tensors{y,
+                                      softmax_grad(y, x[1]),
+                                      norm.y,
+                                      norm.normalised,
+                                      norm.inverse_deviation,
+                                      g.dx,
+                                      g.dweight,
+                                      g.dbias,
+                                      smallest.value,
+                                      min_last_grad(smallest.index, smallest.value, 2 * width)};
+                     }});
+  }
+  for (const auto& [rows, columns] :
+       std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {1000, 1}, {40000, 1}, {700, 3}, {2100, 33}, {600, 94}})
+    cases.push_back({joined("sums of ", rows, " rows of ", columns), {{rows, columns}}, [rows = rows, columns = columns](In x) {
+                       return Tensors{sum_to(x[0], {columns}), sum(x[0]), sum_to(x[0], {rows, 1})};
+                     }});
+  cases.push_back({"sums over outer axes", {{3, 7, 33}}, [](In x) {
+                     return Tensors{sum_to(x[0], {1, 7, 1}), sum_to(x[0], {3, 1, 33})};
+                   }});
+}
+
+struct AttentionCase {
+  int64_t groups, queries, keys, heads, width, visible_step;
+  double dropout;
+};
+
+void add_attention(std::vector<OpCase>& cases) {
+  const std::vector<AttentionCase> sizes{
+      {3, 48, 48, 4, 64, 0, 0},     {2, 88, 88, 2, 47, 0, 0.1}, {2, 88, 88, 1, 64, 1, 0},    {2, 1, 1, 2, 5, 0, 0},
+      {2, 1, 97, 2, 1, 48, 0.1},    {2, 31, 33, 3, 48, 1, 0.1}, {1, 210, 250, 1, 64, 48, 0}, {1, 210, 250, 2, 5, 7, 0.1},
+      {1, 65, 65, 1, 128, 48, 0.1}, {1, 40, 94, 2, 100, 0, 0},  {2, 5, 7, 1, 129, 2, 0.1},   {2, 0, 5, 2, 3, 0, 0},
+      {0, 5, 5, 2, 3, 1, 0},
+  };
+  for (const AttentionCase& a : sizes) {
+    const Shape q{a.groups, a.queries, a.heads * a.width}, k{a.groups, a.keys, a.heads * a.width};
+    const AttentionSettings settings{.heads = a.heads,
+                                     .scale = 1 / std::sqrt(static_cast<double>(a.width)),
+                                     .visible_step = a.visible_step,
+                                     .dropout = a.dropout,
+                                     .key = {.seed = 7, .site = 3, .step = 11}};
+    cases.push_back({joined("attention of ", a.queries, " to ", a.keys, ", ", a.heads, " heads of ", a.width, ", visible_step ",
+                            a.visible_step, ", dropout ", a.dropout),
+                     {q, k, k, q},
+                     [settings](In x) {
+                       const AttentionResult r = attention(x[0], x[1], x[2], settings);
+                       const AttentionGradients g = attention_grad(x[0], x[1], x[2], r, settings, x[3]);
+                       return Tensors{r.y, r.log_sum_exp, g.dq, g.dk, g.dv};
+                     }});
+  }
+}
+
+void add_lstms(std::vector<OpCase>& cases) {
+  for (int64_t units :
+       {1, 7, 48, 250, 600})  // less than a warp has, odd, a thread has several, not a multiple of them, more than a block has
+    for (const Shape& x : {Shape{3, 2, 5, 2}, Shape{1, 1, 1, 2}, Shape{2, 13, 1, 2}})
+      for (SequenceAxis axis : {SequenceAxis::time, SequenceAxis::notes}) {
+        const int64_t rows = axis == SequenceAxis::time ? x[1] * x[2] : x[0] * x[1];
+        cases.push_back({joined("lstm of ", x, " along ", axis == SequenceAxis::time ? "time" : "notes", " to ", units),
+                         {x, {4 * units, 2}, {4 * units, units}, {4 * units}, {rows, units}, {rows, units}},
+                         [axis, units](In in) {
+                           const Tensor recurrent = scale(in[2], 1 / std::sqrt(static_cast<double>(units)));
+                           const LstmState start{in[4], wide(in[5])};
+                           const LstmResult carried = lstm_stepwise(in[0], in[1], recurrent, wide(in[3]), axis, start);
+                           const LstmResult r = lstm_stepwise(in[0], in[1], recurrent, wide(in[3]), axis);
+                           const Tensor dh = tanh(r.h);
+                           const LstmGradients g = lstm_grad_stepwise(in[0], in[1], recurrent, r, axis, dh);
+                           return Tensors{carried.h, carried.c, carried.gates, r.h, g.dx, g.dweight_ih, g.dweight_hh, g.dbias};
+                         }});
+      }
+}
+
+std::vector<OpCase> kernel_cases() {
+  std::vector<OpCase> cases;
+  add_rows_and_sums(cases);
+  add_attention(cases);
+  add_lstms(cases);
+  return cases;
+}
+
+void compare_with_cpu(const OpCase& op) {
   for (Dtype dtype : {Dtype::f32, Dtype::f64, Dtype::bf16}) {
     const Tensors inputs = random_inputs(op.shapes, 50, dtype), expected = op.run(inputs), found = op.run(on_gpu(inputs));
     BOOST_TEST_REQUIRE(found.size() == expected.size());
@@ -34,9 +124,37 @@ BOOST_DATA_TEST_CASE(an_op_gives_the_numbers_of_the_cpu, boost::unit_test::data:
   }
 }
 
-BOOST_DATA_TEST_CASE(an_op_repeats_bit_for_bit, boost::unit_test::data::make(op_cases(259)), op) {
-  const Tensors inputs = on_gpu(random_inputs(op.shapes, 60, Dtype::f32)), first = op.run(inputs), second = op.run(inputs);
-  for (size_t i = 0; i < first.size(); ++i) BOOST_TEST(same_bits(first[i], second[i]), op.name << ", result " << i);
+void compare_two_runs(const OpCase& op) {
+  for (Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+    const Tensors inputs = on_gpu(random_inputs(op.shapes, 60, dtype)), first = op.run(inputs), second = op.run(inputs);
+    for (size_t i = 0; i < first.size(); ++i)
+      BOOST_TEST(same_bits(first[i], second[i]), op.name << " in " << dtype << ", result " << i);
+  }
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(cuda, *boost::unit_test::precondition(has_gpu))
+
+BOOST_DATA_TEST_CASE(an_op_gives_the_numbers_of_the_cpu, boost::unit_test::data::make(op_cases(7)) + op_cases(259), op) {
+  compare_with_cpu(op);
+}
+
+BOOST_DATA_TEST_CASE(an_op_repeats_bit_for_bit, boost::unit_test::data::make(op_cases(259)), op) { compare_two_runs(op); }
+
+// A kernel's plain twin is the CPU's form of its op.
+BOOST_DATA_TEST_CASE(a_kernel_gives_the_numbers_of_its_twin, boost::unit_test::data::make(kernel_cases()), op) {
+  compare_with_cpu(op);
+}
+
+BOOST_DATA_TEST_CASE(a_kernel_repeats_bit_for_bit, boost::unit_test::data::make(kernel_cases()), op) { compare_two_runs(op); }
+
+BOOST_AUTO_TEST_CASE(large_scores_do_not_overflow) {
+  const Tensors in = on_gpu(random_inputs({{2, 50, 4}, {2, 50, 4}, {2, 50, 4}}, 1, Dtype::f32));
+  const AttentionSettings settings{.heads = 1, .scale = 1e4, .visible_step = 3};
+  const AttentionResult r = attention(in[0], in[1], in[2], settings);
+  const AttentionGradients g = attention_grad(in[0], in[1], in[2], r, settings, in[0]);
+  for (const Tensor& x : {r.y, r.log_sum_exp, g.dq, g.dk, g.dv}) BOOST_TEST(count_nonfinite(x) == 0);
 }
 
 // A TF32 operand has 10 bits of fraction: off by at most 2^-11 of itself. Without the switch nothing is rounded.
