@@ -7,7 +7,9 @@ constexpr size_t alignment = 64;
 
 Device device_of(const Biaxial& model) { return model.note_head.weight.value().device(); }
 
-std::shared_ptr<std::byte> within(const std::shared_ptr<std::byte>& block, size_t offset) { return {block, block.get() + offset}; }
+std::shared_ptr<std::byte> within(const std::shared_ptr<std::byte>& block, size_t offset) {
+  return {block, block.get() + offset};
+}
 
 // A model that only plays has no replay and no volume.
 enum LossPlace : int64_t { play, harmony, total, replay, volume, loss_places };
@@ -34,16 +36,28 @@ TrainingStep::Inputs TrainingStep::Layout::over(const std::shared_ptr<std::byte>
 }
 
 TrainingStep::Slot::Slot(const Layout& layout, Device device)
-    : staging(allocate_staging(device, layout.bytes)), uploaded(allocate(device, layout.bytes)),
+    : staging(allocate_staging(device, layout.bytes)),
+      uploaded(allocate(device, layout.bytes)),
       inputs(layout.over(staging, Device::cpu)),
-      losses(Tensor::over(allocate_staging(device, loss_places * sizeof(float)), {loss_places}, Dtype::f32)), upload(device), done(device) {}
+      losses(Tensor::over(allocate_staging(device, loss_places * sizeof(float)), {loss_places}, Dtype::f32)),
+      upload(device),
+      done(device) {}
 
 TrainingStep::Size::Size(const Config& config, int64_t count, Device device)
-    : windows(count), layout(config, count), slot{{{layout, device}, {layout, device}}}, memory(allocate(device, layout.bytes)),
-      inputs(layout.over(memory, device)), losses(Tensor::zeros({loss_places}, Dtype::f32, device)) {}
+    : windows(count),
+      layout(config, count),
+      slot{{{layout, device}, {layout, device}}},
+      memory(allocate(device, layout.bytes)),
+      inputs(layout.over(memory, device)),
+      losses(Tensor::zeros({loss_places}, Dtype::f32, device)) {}
 
 TrainingStep::TrainingStep(const Config& config, Biaxial& model, const LossFunction& loss, Optimizer& optimizer)
-    : config_(config), model_(model), loss_(loss), optimizer_(optimizer), device_(device_of(model)), graphs_(device_ == Device::cuda) {
+    : config_(config),
+      model_(model),
+      loss_(loss),
+      optimizer_(optimizer),
+      device_(device_of(model)),
+      graphs_(device_ == Device::cuda) {
   if (graphs_) arena_.emplace(device_);
 }
 
@@ -88,8 +102,10 @@ void TrainingStep::run(Size& size) {
       note_ = joined("steps run without a CUDA graph: ", error.what());
     }
   }
-  if (size.graph) size.graph->replay();
-  else queue_work(size);
+  if (size.graph)
+    size.graph->replay();
+  else
+    queue_work(size);
 }
 
 void TrainingStep::queue_work(Size& size) {
@@ -100,8 +116,11 @@ void TrainingStep::queue_work(Size& size) {
     const Arena::Scope scope(arena_ ? &*arena_ : nullptr);
     Pass pass{.training = true, .seed = config_.seed, .step_at = reinterpret_cast<const uint32_t*>(in.number.data<int32_t>())};
     const Losses losses = loss_(model_(in.batch.input, in.batch.target, in.batch.beat, pass), in.batch.target);
-    for (const auto& [place, loss] : {std::pair{play, &losses.play}, {harmony, &losses.harmony}, {total, &losses.total},
-                                      {replay, &losses.replay}, {volume, &losses.volume}})
+    for (const auto& [place, loss] : {std::pair{play, &losses.play},
+                                      {harmony, &losses.harmony},
+                                      {total, &losses.total},
+                                      {replay, &losses.replay},
+                                      {volume, &losses.volume}})
       if (loss->defined()) size.losses.slice(place, 1).copy_from(loss->value().reshape({1}));
     backward(losses.total);
     if (config_.train.clip_norm > 0) clip(in.update, sum_of_squares(gradients_of(model_)), config_.train.clip_norm);

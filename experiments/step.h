@@ -11,11 +11,11 @@
 
 namespace poph {
 
-// Updates of a model's weights, queued so that the device never waits for the host: while it is busy with one step, the host makes
-// the next batch, in memory from which it is uploaded meanwhile, and reads the losses of the step before. What differs from
-// step to step (the batch, the step's number, the optimiser's factors) lies in the device's memory at a fixed place, so on a GPU a
-// step is one CUDA graph: a batch size's first step is queued call by call, its second is captured, and it and all later ones are
-// replays. On the CPU every step runs call by call, within start().
+// Updates of a model's weights, queued so that the device never waits for the host: while it is busy with one step, the host
+// makes the next batch, in memory from which it is uploaded meanwhile, and reads the losses of the step before. What differs from
+// step to step (the batch, the step's number, the optimiser's factors) lies in the device's memory at a fixed place, so on a GPU
+// a step is one CUDA graph: a batch size's first step is queued call by call, its second is captured, and it and all later ones
+// are replays. On the CPU every step runs call by call, within start().
 class TrainingStep {
  public:
   // All must outlive this; the tensors of model and optimiser must stay the same ones from the first step on.
@@ -24,8 +24,8 @@ class TrainingStep {
 
   using Fill = std::function<void(Batch& batch)>;  // writes every number of a batch, on the CPU in float32
 
-  // Queues an update by a batch of so many windows. `number` counts steps from 0: dropout's masks depend on it. At most two may be
-  // in flight.
+  // Queues an update by a batch of so many windows. `number` counts steps from 0: dropout's masks depend on it. At most two may
+  // be in flight.
   void start(int64_t windows, uint32_t number, double learning_rate, const Fill& fill);
   int64_t in_flight() const { return static_cast<int64_t>(queued_.size()); }
 

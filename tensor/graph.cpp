@@ -20,8 +20,10 @@ cudaStream_t stream_of(Queue queue) {
 }  // namespace
 
 void queue_copy(Queue queue, Device device, void* to, const void* from, size_t bytes) {
-  if (device == Device::cpu) std::memcpy(to, from, bytes);
-  else check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_of(queue)));
+  if (device == Device::cpu)
+    std::memcpy(to, from, bytes);
+  else
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_of(queue)));
 }
 
 Event::Event(Device device) {

@@ -3,8 +3,8 @@
 
 #include "tensor/device.h"
 
-// What lets the GPU go on while the CPU prepares what comes next. On the CPU device there are no queues: a call's work is done when
-// it returns.
+// What lets the GPU go on while the CPU prepares what comes next. On the CPU device there are no queues: a call's work is done
+// when it returns.
 namespace poph {
 
 enum class Queue { work, upload };  // every kernel is on the first; copies on the second pass by
@@ -20,8 +20,8 @@ class Event {
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
 
-  void record(Queue queue);    // behind all that is queued there now
-  void wait() const;           // until the device has come to it
+  void record(Queue queue);      // behind all that is queued there now
+  void wait() const;             // until the device has come to it
   void hold(Queue queue) const;  // what is queued there from now on waits for it, and the CPU does not
 
  private:

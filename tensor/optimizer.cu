@@ -18,8 +18,8 @@ struct AdamUpdate {
     const T g = gradient[i] * T(step->gradient_scale);
     const T m = moment[i] = beta1 * moment[i] + (T(1) - beta1) * g;
     const T v = second_moment[i] = beta2 * second_moment[i] + (T(1) - beta2) * g * g;
-    const T way =
-        (T(step->gradient_factor) * g + T(step->moment_factor) * m) / (std::sqrt(v * T(step->second_correction)) + T(step->epsilon));
+    const T way = (T(step->gradient_factor) * g + T(step->moment_factor) * m) /
+                  (std::sqrt(v * T(step->second_correction)) + T(step->epsilon));
     parameter[i] = parameter[i] - T(step->decay) * parameter[i] - way;
   }
 };
@@ -78,7 +78,8 @@ OptimizerStep* numbers_of(const Tensor& step, const Tensor& parameter) {
 }  // namespace
 
 void OptimizerStep::write(Tensor& to) const {
-  require(to.shape() == Shape{count} && to.device() == Device::cpu, "optimizer: a step's numbers go to ", to.shape(), " on ", to.device());
+  require(to.shape() == Shape{count} && to.device() == Device::cpu, "optimizer: a step's numbers go to ", to.shape(), " on ",
+          to.device());
   std::memcpy(to.data<double>(), this, sizeof *this);
 }
 
@@ -89,8 +90,8 @@ Tensor OptimizerStep::on(Device device) const {
 }
 
 void adam_update(Tensor& parameter, Tensor& moment, Tensor& second_moment, const Tensor& gradient, const Tensor& step) {
-  require(parameter.shape() == gradient.shape() && parameter.shape() == moment.shape(), "adam_update: parameter ", parameter.shape(),
-          ", gradient ", gradient.shape(), ", moment ", moment.shape());
+  require(parameter.shape() == gradient.shape() && parameter.shape() == moment.shape(), "adam_update: parameter ",
+          parameter.shape(), ", gradient ", gradient.shape(), ", moment ", moment.shape());
   visit_wide_dtype(parameter.dtype(), [&](auto type) {
     using T = decltype(type);
     for_each_index(parameter.device(), parameter.elements(),

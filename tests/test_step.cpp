@@ -46,7 +46,8 @@ Config config_of(const Case& of, const ModelSettings& model) {
 }
 
 ModelSettings small_model() {
-  return tiny_settings({attention_block(BlockKind::attention_notes), lstm_block(BlockKind::lstm_time), lstm_block(BlockKind::lstm_notes)});
+  return tiny_settings(
+      {attention_block(BlockKind::attention_notes), lstm_block(BlockKind::lstm_time), lstm_block(BlockKind::lstm_notes)});
 }
 
 struct Training {
@@ -127,7 +128,8 @@ const std::vector<int64_t> batches{3, 3, 3, 2, 3, 3, 3, 2, 3, 3, 2, 2};
 
 BOOST_FIXTURE_TEST_SUITE(training_step, OneThread)
 
-BOOST_DATA_TEST_CASE(queued_steps_are_plain_steps, boost::unit_test::data::make(cases) * boost::unit_test::data::make(devices()), of, device) {
+BOOST_DATA_TEST_CASE(queued_steps_are_plain_steps, boost::unit_test::data::make(cases) * boost::unit_test::data::make(devices()),
+                     of, device) {
   const Config config = config_of(of, small_model());
   Training plain(config, device), queued(config, device);
   std::vector<LossValues> expected, found;
