@@ -1,6 +1,9 @@
 #include "tensor/device.h"
 
 #include <omp.h>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include <cstdlib>
 #include <cstring>
@@ -36,6 +39,19 @@ void system_free(Device device, void* block) {
   if (device == Device::cpu) std::free(block);
 #if POPH_CUDA
   else cudaFree(block);
+#endif
+}
+
+// Sanitizers learn which bytes of a block its owner may touch: size classes and free lists hide from them what is out of bounds.
+void set_usable([[maybe_unused]] Device device, [[maybe_unused]] void* block, [[maybe_unused]] size_t usable, [[maybe_unused]] size_t size) {
+#if defined(__SANITIZE_ADDRESS__)
+  if (device == Device::cpu) {
+    ASAN_UNPOISON_MEMORY_REGION(block, usable);
+    ASAN_POISON_MEMORY_REGION(static_cast<std::byte*>(block) + usable, size - usable);
+  }
+#endif
+#if POPH_EMULATED
+  if (device == Device::cuda) emulator::set_usable(stream(), block, usable, size);
 #endif
 }
 
@@ -121,7 +137,9 @@ std::shared_ptr<std::byte> allocate(Device device, size_t bytes) {
     p.use.in_use += size;
     p.use.peak = std::max(p.use.peak, p.use.in_use);
   }
+  set_usable(device, block, bytes, size);
   return {static_cast<std::byte*>(block), [device, size, arena](std::byte* block) {
+            set_usable(device, block, 0, size);
             Pool& p = pool(device);
             std::lock_guard lock(p.mutex);
             (arena ? arena->free_blocks : p.free_blocks)[size].push_back(block);

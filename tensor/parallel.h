@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "tensor/host_device.h"
+#include "tensor/kernel.h"
 #include "tensor/tensor.h"
 
 // The whole dispatch mechanism: one functor, a parallel loop on the CPU, a grid-stride kernel on the GPU. Only kernel sources
@@ -36,7 +37,7 @@ POPH_CLONES void run_rows(int64_t begin, int64_t end, F f) {
   for (int64_t i = begin; i < end; ++i) f(i);
 }
 
-#if defined(__CUDACC__)
+#ifdef POPH_KERNELS
 template <class F>
 __global__ void for_each_kernel(int64_t n, F f) {
   for (int64_t i = blockIdx.x * static_cast<int64_t>(blockDim.x) + threadIdx.x; i < n; i += static_cast<int64_t>(gridDim.x) * blockDim.x)
@@ -45,18 +46,16 @@ __global__ void for_each_kernel(int64_t n, F f) {
 
 template <class F>
 void launch(int64_t n, F f) {
-  if (n == 0) return;
   constexpr int block = 256;
   const int64_t blocks = std::min<int64_t>((n + block - 1) / block, 65535);
-  for_each_kernel<<<static_cast<unsigned>(blocks), block, 0, stream()>>>(n, f);
-  check(cudaGetLastError());
+  launch_kernel(for_each_kernel<F>, blocks, block, 0, n, f);
 }
 #endif
 
 // f(i) for every i in [0, n), in no order. The i must be independent of each other and cheap.
 template <class F>
 void for_each_index(Device device, int64_t n, F f) {
-#if defined(__CUDACC__)
+#ifdef POPH_KERNELS
   if (device == Device::cuda) return launch(n, f);
 #endif
   (void)device;
@@ -69,7 +68,7 @@ void for_each_index(Device device, int64_t n, F f) {
 // The same where each f(i) is itself a loop over `work` elements (a row): its own inner loops are what gets vectorised.
 template <class F>
 void for_each_row(Device device, int64_t n, int64_t work, F f) {
-#if defined(__CUDACC__)
+#ifdef POPH_KERNELS
   if (device == Device::cuda) return launch(n, f);
 #endif
   (void)device;

@@ -209,7 +209,7 @@ Result reduce_all(const Tensor& x) {
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
     const T *begin = x.data<T>(), *end = begin + x.elements();
-#if defined(__CUDACC__)
+#ifdef POPH_KERNELS
     if (x.device() == Device::cuda) {
       result = thrust::transform_reduce(thrust::cuda::par.on(stream()), begin, end, Of<T>{}, Result{}, thrust::plus<Result>{});
       return;
