@@ -77,19 +77,26 @@ Windows::View Windows::view(int64_t which) const {
 
 Batch Windows::batch(std::span<const int64_t> which, int64_t channels, Dtype dtype, std::span<const int64_t> pitch_shifts) const {
   require(!which.empty(), "windows: a batch of 0 windows, expected some");
+  Batch batch = empty_batch(window_, static_cast<int64_t>(which.size()), notes(), channels, dtype);
+  fill(batch, which, pitch_shifts);
+  return batch;
+}
+
+void Windows::fill(Batch& batch, std::span<const int64_t> which, std::span<const int64_t> pitch_shifts) const {
   require(pitch_shifts.empty() || pitch_shifts.size() == which.size(), "windows: ", pitch_shifts.size(), " pitch shifts for ",
           which.size(), " windows");
   const auto size = static_cast<int64_t>(which.size());
-  const int64_t notes = pieces_.empty() ? 0 : pieces_.front().roll->notes();
-  Batch batch = empty_batch(window_, size, notes, channels, dtype);
-  with_type(dtype, [&](auto number) {
+  const int64_t channels = batch.input.shape().last();
+  const Shape expected{window_, size, notes(), channels};
+  require(batch.input.shape() == expected && batch.target.shape() == expected && batch.beat.shape() == (Shape{window_, size, steps_per_bar}),
+          "windows: a batch of ", batch.input.shape(), ", expected ", expected);
+  with_type(batch.input.dtype(), [&](auto number) {
     for (int64_t b = 0; b < size; ++b) {
       const View at = view(which[b]);
       const int64_t shift = pitch_shifts.empty() ? 0 : pitch_shifts[b];
       fill_column<decltype(number)>(batch, b, *pieces_[at.piece].roll, at.first_step - window_, channels, shift);
     }
   });
-  return batch;
 }
 
 Batch piece_batch(const Roll& roll, int64_t first, int64_t count, int64_t channels, Dtype dtype) {

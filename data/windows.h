@@ -29,11 +29,13 @@ class Windows {
 
   int64_t count() const { return first_window_.back(); }
   int64_t window() const { return window_; }  // T
+  int64_t notes() const { return pieces_.empty() ? 0 : pieces_.front().roll->notes(); }
   const std::vector<Piece>& pieces() const { return pieces_; }
   View view(int64_t which) const;  // piece by piece, from its start on
 
   // pitch_shifts: semitones per window, or none at all.
   Batch batch(std::span<const int64_t> which, int64_t channels, Dtype dtype, std::span<const int64_t> pitch_shifts = {}) const;
+  void fill(Batch& batch, std::span<const int64_t> which, std::span<const int64_t> pitch_shifts = {}) const;  // one of such shapes
 
  private:
   std::vector<Piece> pieces_;

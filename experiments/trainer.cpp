@@ -66,7 +66,8 @@ std::string loss_text(const LossValues& losses) {
 
 Trainer::Trainer(const Config& config, Biaxial& model, const Windows& train, const Windows& valid, TrainLimits limits)
     : config_(config), model_(model), train_(train), valid_(valid), limits_(limits),
-      loss_(config.loss, config.model, model.note_head.weight.value().dtype(), model.note_head.weight.value().device()) {
+      loss_(config.loss, config.model, model.note_head.weight.value().dtype(), model.note_head.weight.value().device()),
+      step_(config, model, loss_, optimizer_) {
   optimizer_.kind = config.train.optimizer;
   if (config.train.precision == Precision::bf16) model.activations = Dtype::bf16;
   const int64_t count = limits.validation_windows ? std::min(limits.validation_windows, valid.count()) : valid.count();
@@ -83,34 +84,34 @@ bool Trainer::complete() const {
   return state_.epoch >= config_.train.epochs || (config_.train.patience > 0 && state_.epochs_without_gain >= config_.train.patience);
 }
 
-double Trainer::learning_rate() const {
+double Trainer::learning_rate(int64_t step) const {
   const double base = config_.train.learning_rate;
   if (config_.train.schedule == Schedule::plateau) return base * state_.learning_rate_factor;
   if (config_.train.schedule == Schedule::constant) return base;
-  const double done = static_cast<double>(state_.step) / static_cast<double>(config_.train.epochs * batches_per_epoch());
+  const double done = static_cast<double>(step) / static_cast<double>(config_.train.epochs * batches_per_epoch());
   return base * 0.5 * (1 + std::cos(std::numbers::pi * std::min(1.0, done)));
 }
 
 LossValues Trainer::train_step(std::span<const int64_t> which, int64_t epoch) {
-  const Tf32Products tf32(config_.train.precision == Precision::tf32);
+  start_step(which, epoch);
+  return finish_step().losses;
+}
+
+void Trainer::start_step(std::span<const int64_t> which, int64_t epoch) {
   std::vector<int64_t> shifts;
   for (int64_t window : which) shifts.push_back(epoch_shift(window, config_.data.transpose, config_.seed, epoch));
-  const Batch data = train_.batch(which, config_.model.channels, Dtype::f32, shifts);
-  const Device device = model_.note_head.weight.value().device();
-  const Tensor target = data.target.to(device);
-  Pass pass{true, config_.seed, static_cast<uint32_t>(state_.step), 0};
-  const Losses losses = loss_(model_(data.input.to(device), target, data.beat.to(device), pass), target);
-  const LossValues values = LossValues::of(losses);
-  const std::string bad = not_finite(values);
-  require(bad.empty(), "training diverged: the ", bad, " loss of step ", state_.step + 1, " (epoch ", epoch + 1,
+  const int64_t step = state_.step + step_.in_flight();
+  step_.start(static_cast<int64_t>(which.size()), static_cast<uint32_t>(step), learning_rate(step),
+              [&](Batch& batch) { train_.fill(batch, which, shifts); });
+}
+
+TrainingStep::Result Trainer::finish_step() {
+  const TrainingStep::Result result = step_.finish();
+  const std::string bad = not_finite(result.losses);
+  require(bad.empty(), "training diverged: the ", bad, " loss of step ", state_.step + 1, " (epoch ", state_.epoch + 1,
           ") is not a finite number");
-  model_.each_parameter([](const std::string&, Var& parameter) { parameter.gradient() = Tensor(); });
-  backward(losses.total);
-  double gradient_scale = 1;
-  if (config_.train.clip_norm > 0) gradient_scale = std::min(1.0, config_.train.clip_norm / std::max(gradient_norm(model_), 1e-12));
-  optimizer_.step(model_, learning_rate(), gradient_scale);
   ++state_.step;
-  return values;
+  return result;
 }
 
 void Trainer::save(const RunFolder& folder, const std::string& name) {
@@ -166,9 +167,8 @@ bool Trainer::train_epoch(const RunFolder& folder, Progress& progress) {
   const std::vector<int64_t> order = epoch_order(train_.count(), config_.seed, state_.epoch);
   double last_time = now(), last_save = last_time, sitting = 0;
   int64_t sitting_windows = 0;
-  while (state_.batch < batches_per_epoch()) {
-    const int64_t first = state_.batch * config_.train.batch, count = std::min(config_.train.batch, train_.count() - first);
-    const LossValues losses = train_step(std::span(order).subspan(first, count), state_.epoch);
+  const auto finish = [&] {
+    const auto [count, losses] = finish_step();
     state_.train_sum.add(losses, static_cast<double>(count));
     state_.train_windows += count;
     ++state_.batch;
@@ -178,13 +178,21 @@ bool Trainer::train_epoch(const RunFolder& folder, Progress& progress) {
     sitting_windows += count;
     last_time = time;
     say_how_far(progress, losses, static_cast<double>(sitting_windows) / sitting);
-    const bool stop = stop_requested();
-    if (stop || time - last_save > save_every_seconds) {
+  };
+  while (state_.batch + step_.in_flight() < batches_per_epoch()) {
+    const int64_t first = (state_.batch + step_.in_flight()) * config_.train.batch;
+    start_step(std::span(order).subspan(first, std::min(config_.train.batch, train_.count() - first)), state_.epoch);
+    if (const std::string note = step_.take_note(); !note.empty()) progress.line(note);
+    if (step_.in_flight() > 1) finish();  // the one before: the device has work while its losses are looked at
+    const bool stop = stop_requested(), save_now = stop || now() - last_save > save_every_seconds;
+    while (save_now && step_.in_flight()) finish();
+    if (save_now) {
       save(folder, "last");
       last_save = now();
     }
     if (stop) return false;
   }
+  while (step_.in_flight()) finish();
   return true;
 }
 
@@ -204,7 +212,7 @@ bool Trainer::end_epoch(const RunFolder& folder, Progress& progress) {
     require(not_finite(*valid).empty(), "training diverged: the ", not_finite(*valid), " loss of the validation after step ", state_.step,
             " is not a finite number");
   }
-  const double rate = learning_rate();
+  const double rate = learning_rate(state_.step);
   const double monitored = config_.train.monitor_train || !valid ? train.total : valid->total;
   const bool better = state_.best_epoch < 0 || monitored < state_.best;
   ++state_.epoch;

@@ -3,13 +3,13 @@
 #include "experiments/evaluator.h"
 #include "experiments/progress.h"
 #include "experiments/run_folder.h"
-#include "nn/optimizer.h"
+#include "experiments/step.h"
 
 namespace poph {
 
 // Where a training run stands; with the weights and moments it is all that a resumed run needs to give the same numbers.
 struct TrainingState {
-  int64_t epoch = 0, batch = 0, step = 0;  // the next batch of this epoch; optimiser steps so far
+  int64_t epoch = 0, batch = 0, step = 0;  // the next batch of this epoch; optimiser steps so far, of which the losses are known
   LossValues train_sum;                    // of this epoch so far, weighted by windows
   int64_t train_windows = 0;
   double best = 0;                         // of the monitored loss
@@ -44,8 +44,10 @@ class Trainer {
  private:
   bool train_epoch(const RunFolder& folder, Progress& progress);
   bool end_epoch(const RunFolder& folder, Progress& progress);
+  void start_step(std::span<const int64_t> which, int64_t epoch);
+  TrainingStep::Result finish_step();  // of the oldest in flight, which then counts
   void save(const RunFolder& folder, const std::string& name);
-  double learning_rate() const;
+  double learning_rate(int64_t step) const;
   void say_how_far(Progress& progress, const LossValues& losses, double windows_per_second) const;
 
   const Config& config_;
@@ -54,6 +56,7 @@ class Trainer {
   TrainLimits limits_;
   LossFunction loss_;
   Optimizer optimizer_;
+  TrainingStep step_;
   TrainingState state_;
   std::vector<int64_t> valid_which_;
 };

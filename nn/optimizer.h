@@ -15,28 +15,21 @@ struct Optimizer {
   double momentum_product = 1;  // Nadam: the product of the momentum schedule so far
   std::map<std::string, Tensor> moments, second_moments;
 
-  // One step on every parameter that has a gradient. gradient_scale comes from norm clipping.
+  // Makes the moments that are not there yet.
   template <class Model>
-  void step(Model& model, double learning_rate, double gradient_scale = 1) {
-    ++updates;
-    const AdamStep adam = next_step(learning_rate, gradient_scale);
+  void prepare(Model& model) {
+    if (kind == OptimizerKind::sgd) return;
     model.each_parameter([&](const std::string& name, Var& parameter) {
-      if (!parameter.gradient().defined()) return;
-      if (kind == OptimizerKind::sgd) return sgd_update(parameter.value(), parameter.gradient(), learning_rate * gradient_scale);
-      adam_update(parameter.value(), moment(moments, name, parameter), moment(second_moments, name, parameter), parameter.gradient(), adam);
+      for (auto* all : {&moments, &second_moments})
+        if (Tensor& moment = (*all)[name]; !moment.defined())
+          moment = Tensor::zeros(parameter.shape(), parameter.value().dtype(), parameter.value().device());
     });
   }
 
- private:
-  static Tensor& moment(std::map<std::string, Tensor>& all, const std::string& name, const Var& parameter) {
-    Tensor& found = all[name];
-    if (!found.defined()) found = Tensor::zeros(parameter.shape(), parameter.value().dtype(), parameter.value().device());
-    return found;
-  }
-
-  AdamStep next_step(double learning_rate, double gradient_scale) {
-    const double t = static_cast<double>(updates), second_correction = 1 / (1 - std::pow(beta2, t));
-    AdamStep s{beta1, beta2, epsilon, 0, 0, learning_rate / (1 - std::pow(beta1, t)), second_correction, gradient_scale};
+  // The numbers of the next step, which counts as taken from here on.
+  OptimizerStep next_step(double learning_rate) {
+    const double t = static_cast<double>(++updates), second_correction = 1 / (1 - std::pow(beta2, t));
+    OptimizerStep s{beta1, beta2, epsilon, 0, 0, learning_rate / (1 - std::pow(beta1, t)), second_correction, learning_rate};
     if (kind == OptimizerKind::adamw) s.decay = learning_rate * weight_decay;  // Loshchilov and Hutter 2019
     if (kind == OptimizerKind::nadam) {                                        // Dozat 2016, as torch.optim.NAdam
       const auto momentum = [&](double step) { return beta1 * (1 - 0.5 * std::pow(0.96, step * momentum_decay)); };
@@ -46,16 +39,39 @@ struct Optimizer {
     }
     return s;
   }
+
+  // Applies a step, its numbers on the model's device, to every parameter that has a gradient.
+  template <class Model>
+  void update(Model& model, const Tensor& step) {
+    model.each_parameter([&](const std::string& name, Var& parameter) {
+      if (!parameter.gradient().defined()) return;
+      if (kind == OptimizerKind::sgd) return sgd_update(parameter.value(), parameter.gradient(), step);
+      adam_update(parameter.value(), moments.at(name), second_moments.at(name), parameter.gradient(), step);
+    });
+  }
+
+  // All of it at once, for a single step.
+  template <class Model>
+  void step(Model& model, double learning_rate) {
+    prepare(model);
+    Device device = Device::cpu;
+    model.each_parameter([&](const std::string&, Var& parameter) { device = parameter.value().device(); });
+    update(model, next_step(learning_rate).on(device));
+  }
 };
 
-// The square root of the sum of all squared gradients, in double.
 template <class Model>
-double gradient_norm(Model& model) {
-  double total = 0;
+Tensors gradients_of(Model& model) {  // those that are there
+  Tensors gradients;
   model.each_parameter([&](const std::string&, Var& parameter) {
-    if (parameter.gradient().defined()) total += sum_of_squares(parameter.gradient());
+    if (parameter.gradient().defined()) gradients.push_back(parameter.gradient());
   });
-  return std::sqrt(total);
+  return gradients;
+}
+
+template <class Model>
+void forget_gradients(Model& model) {
+  model.each_parameter([](const std::string&, Var& parameter) { parameter.gradient() = Tensor(); });
 }
 
 }  // namespace poph

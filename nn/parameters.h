@@ -21,8 +21,9 @@ struct Pass {
   uint64_t seed = 0;
   uint32_t step = 0;
   uint32_t next_site = 0;
+  const uint32_t* step_at = nullptr;  // on the model's device, as RandomKey has it
 
-  RandomKey next_key() { return {seed, next_site++, step, Stream::dropout}; }
+  RandomKey next_key() { return {seed, next_site++, step, Stream::dropout, step_at}; }
   Var dropout(const Var& x, double probability) {
     const RandomKey key = next_key();
     return training ? poph::dropout(x, probability, key) : x;

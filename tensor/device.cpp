@@ -55,7 +55,7 @@ void set_usable([[maybe_unused]] Device device, [[maybe_unused]] void* block, [[
 #endif
 }
 
-// All work runs on one stream, so a block may be handed out again before the kernels that used it have finished.
+// All kernels run on one stream, so a block may be handed out again before the kernels that used it have finished.
 struct Pool {
   std::mutex mutex;
   std::map<size_t, std::vector<void*>> free_blocks;
@@ -70,6 +70,8 @@ struct Pool {
   }
 };
 
+thread_local const Arena* current_arena = nullptr;
+
 // Never destroyed: tensors with static lifetime may outlive any destructor order.
 Pool& pool(Device device) {
   static Pool* pools = new Pool[2];
@@ -80,18 +82,49 @@ Pool& pool(Device device) {
 
 std::ostream& operator<<(std::ostream& out, Device device) { return out << (device == Device::cpu ? "cpu" : "cuda"); }
 
+// Guarded by the mutex of the device's pool, to which they return in the end.
+struct Arena::Blocks {
+  const Device device;
+  std::map<size_t, std::vector<void*>> free_blocks = {};
+
+  ~Blocks() {
+    Pool& p = pool(device);
+    std::lock_guard lock(p.mutex);
+    for (auto& [size, blocks] : free_blocks) {
+      auto& to = p.free_blocks[size];
+      to.insert(to.end(), blocks.begin(), blocks.end());
+    }
+  }
+};
+
+Arena::Arena(Device device) : blocks_(new Blocks{device}) {}
+Arena::Scope::Scope(const Arena* arena) : before_(current_arena) { current_arena = arena; }
+Arena::Scope::~Scope() { current_arena = before_; }
+
 std::shared_ptr<std::byte> allocate(Device device, size_t bytes) {
   require(device == Device::cpu || cuda_available(), "allocate: no usable CUDA device");
   const size_t size = size_class(std::max(bytes, alignment));
+  const bool apart = current_arena && current_arena->blocks_->device == device;
+  const std::shared_ptr<Arena::Blocks> arena = apart ? current_arena->blocks_ : nullptr;
+#if POPH_CUDA
+  if (device == Device::cuda && !arena) {
+    cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
+    check(cudaStreamIsCapturing(stream(), &capturing));
+    require(capturing == cudaStreamCaptureStatusNone, "allocate: within a graph, yet outside its arena");
+  }
+#endif
   Pool& p = pool(device);
   void* block = nullptr;
   {
     std::lock_guard lock(p.mutex);
-    auto& blocks = p.free_blocks[size];
-    if (!blocks.empty()) {
+    const auto take = [&](std::vector<void*>& blocks) {
+      if (block || blocks.empty()) return;
       block = blocks.back();
       blocks.pop_back();
-    } else {
+    };
+    if (arena) take(arena->free_blocks[size]);
+    take(p.free_blocks[size]);
+    if (!block) {
       block = system_allocate(device, size);
       if (!block) {
         p.release(device);
@@ -105,13 +138,24 @@ std::shared_ptr<std::byte> allocate(Device device, size_t bytes) {
     p.use.peak = std::max(p.use.peak, p.use.in_use);
   }
   set_usable(device, block, bytes, size);
-  return {static_cast<std::byte*>(block), [device, size](std::byte* block) {
+  return {static_cast<std::byte*>(block), [device, size, arena](std::byte* block) {
             set_usable(device, block, 0, size);
             Pool& p = pool(device);
             std::lock_guard lock(p.mutex);
-            p.free_blocks[size].push_back(block);
+            (arena ? arena->free_blocks : p.free_blocks)[size].push_back(block);
             p.use.in_use -= size;
           }};
+}
+
+std::shared_ptr<std::byte> allocate_staging(Device device, size_t bytes) {
+#if POPH_CUDA
+  if (device == Device::cuda) {
+    void* block = nullptr;
+    check(cudaMallocHost(&block, std::max(bytes, alignment)));
+    return {static_cast<std::byte*>(block), [](std::byte* block) { cudaFreeHost(block); }};
+  }
+#endif
+  return allocate(device, bytes);
 }
 
 MemoryUse memory_use(Device device) {
@@ -221,6 +265,7 @@ cublasHandle_t cublas() {
     // Our own workspace: cuBLAS allocates none within a captured graph, and one stream with one workspace repeats bit for bit. As
     // large as its own would be on an H100. Setting the stream would drop it, so this comes last.
     constexpr size_t workspace_bytes = size_t{32} << 20;
+    const Arena::Scope no_arena(nullptr);  // it stays when whoever calls first is gone
     static const auto* workspace = new std::shared_ptr<std::byte>(allocate(Device::cuda, workspace_bytes));
     check(cublasSetWorkspace(made, workspace->get(), workspace_bytes));
     return made;

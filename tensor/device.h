@@ -34,6 +34,32 @@ MemoryUse memory_use(Device device);
 void reset_peak(Device device);
 void release_cached(Device device);  // gives the free lists back to the system
 
+// Blocks that are kept apart: what is allocated in a Scope of an arena returns to the arena alone, whoever lets go of it, and nobody
+// else gets it while the arena lives. A graph that was captured in one may be replayed as long.
+class Arena {
+ public:
+  explicit Arena(Device device);
+
+  class Scope {  // within this thread; without an arena: the allocator's own blocks, whatever scope is around
+   public:
+    explicit Scope(const Arena* arena);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    const Arena* before_;
+  };
+
+ private:
+  friend std::shared_ptr<std::byte> allocate(Device device, size_t bytes);
+  struct Blocks;
+  std::shared_ptr<Blocks> blocks_;
+};
+
+// Memory of the CPU for copies that go on while the CPU does: page-locked where the device is a GPU.
+std::shared_ptr<std::byte> allocate_staging(Device device, size_t bytes);
+
 void copy_bytes(void* to, Device to_device, const void* from, Device from_device, size_t bytes);
 void set_zero(void* data, Device device, size_t bytes);
 void synchronize(Device device);  // waits for the GPU; nothing to do on the CPU
@@ -58,7 +84,7 @@ class Tf32Products {
 #if POPH_CUDA
 void check(cudaError_t status);
 void check(cublasStatus_t status);
-cudaStream_t stream();  // the one stream all work runs on
+cudaStream_t stream();  // the one stream all kernels run on
 cublasHandle_t cublas();
 #endif
 

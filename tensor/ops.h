@@ -45,7 +45,6 @@ struct MinResult {
 };
 MinResult min_last(const Tensor& x);                      // over the last axis
 Tensor min_last_grad(const Tensor& index, const Tensor& dy, int64_t width);
-double sum_of_squares(const Tensor& x);                   // read back to the host (Thrust)
 int64_t count_nonfinite(const Tensor& x);                 // how many elements are NaN or infinite, read back to the host
 
 // -- moving elements (index.cu)
@@ -155,14 +154,22 @@ AttentionGradients attention_grad(const Tensor& q, const Tensor& k, const Tensor
 Tensor bce_with_logits(const Tensor& logit, const Tensor& target);               // max(x,0) - x t + log(1 + exp(-|x|))
 Tensor bce_with_logits_grad(const Tensor& logit, const Tensor& target, const Tensor& dy);  // (sigmoid(x) - t) dy
 
-// -- optimiser steps (optimizer.cu), in place on one parameter and its moments; none of them bf16
-struct AdamStep {
+// -- optimiser steps (optimizer.cu), in place on one parameter and its moments; none of them bf16. A step's numbers are a tensor
+// [OptimizerStep::count] on the parameter's device, read when the update runs: a graph that replays it finds those of the day.
+struct OptimizerStep {
   double beta1, beta2, epsilon, decay;                    // decay: decoupled weight decay times the learning rate (AdamW)
   double gradient_factor, moment_factor;                  // what multiplies g and m in the update, bias corrections included
   double second_correction;                               // 1 / (1 - beta2^t)
-  double gradient_scale;                                  // from norm clipping; 1 is none
+  double learning_rate;                                   // of sgd_update
+  double gradient_scale = 1;                              // from norm clipping; 1 is none
+
+  static constexpr int64_t count = 9;
+  void write(Tensor& to) const;                           // f64 [count] on the CPU
+  Tensor on(Device device) const;
 };
-void adam_update(Tensor& parameter, Tensor& moment, Tensor& second_moment, const Tensor& gradient, const AdamStep& step);
-void sgd_update(Tensor& parameter, const Tensor& gradient, double learning_rate);
+void adam_update(Tensor& parameter, Tensor& moment, Tensor& second_moment, const Tensor& gradient, const Tensor& step);
+void sgd_update(Tensor& parameter, const Tensor& gradient, const Tensor& step);
+Tensor sum_of_squares(const Tensors& all);                // of every element of all of them, in a fixed order: f64 []
+void clip(Tensor& step, const Tensor& squares, double longest);  // its gradient_scale: min(1, longest / sqrt(squares))
 
 }  // namespace poph

@@ -1,20 +1,26 @@
+#include <cstring>
+
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
 
 namespace poph {
 namespace {
 
+static_assert(sizeof(OptimizerStep) == OptimizerStep::count * sizeof(double) && std::is_trivially_copyable_v<OptimizerStep>);
+
 template <class T>
 struct AdamUpdate {
   T *parameter, *moment, *second_moment;
   const T* gradient;
-  T beta1, beta2, epsilon, decay, gradient_factor, moment_factor, second_correction, gradient_scale;
+  const OptimizerStep* step;
   POPH_HD void operator()(int64_t i) const {
-    const T g = gradient[i] * gradient_scale;
+    const T beta1 = T(step->beta1), beta2 = T(step->beta2);
+    const T g = gradient[i] * T(step->gradient_scale);
     const T m = moment[i] = beta1 * moment[i] + (T(1) - beta1) * g;
     const T v = second_moment[i] = beta2 * second_moment[i] + (T(1) - beta2) * g * g;
-    const T step = (gradient_factor * g + moment_factor * m) / (std::sqrt(v * second_correction) + epsilon);
-    parameter[i] = parameter[i] - decay * parameter[i] - step;
+    const T way = (T(step->gradient_factor) * g + T(step->moment_factor) * m) /
+                  (std::sqrt(v * T(step->second_correction)) + T(step->epsilon));
+    parameter[i] = parameter[i] - T(step->decay) * parameter[i] - way;
   }
 };
 
@@ -22,30 +28,104 @@ template <class T>
 struct SgdUpdate {
   T* parameter;
   const T* gradient;
-  T learning_rate;
-  POPH_HD void operator()(int64_t i) const { parameter[i] -= learning_rate * gradient[i]; }
+  const OptimizerStep* step;
+  POPH_HD void operator()(int64_t i) const { parameter[i] -= T(step->learning_rate * step->gradient_scale) * gradient[i]; }
 };
+
+// A sum is spread over this many slots, of which neighbours add up neighbouring elements, and these over a few. The order is the
+// same on every device and with any number of threads.
+constexpr int64_t slots = 4096, few_slots = 64;
+
+template <class T>
+struct AddSquares {
+  const T* x;
+  double* sums;  // [slots]
+  int64_t n;
+  POPH_HD void operator()(int64_t slot) const {
+    double total = sums[slot];
+    for (int64_t i = slot; i < n; i += slots) total += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    sums[slot] = total;
+  }
+};
+
+struct FoldSums {
+  const double* from;  // [n]
+  double* to;          // [stride]
+  int64_t n, stride;
+  POPH_HD void operator()(int64_t slot) const {
+    double total = 0;
+    for (int64_t i = slot; i < n; i += stride) total += from[i];
+    to[slot] = total;
+  }
+};
+
+struct Clip {
+  const double* squares;
+  OptimizerStep* step;
+  double longest;
+  POPH_HD void operator()(int64_t) const {
+    const double length = std::sqrt(*squares);
+    step->gradient_scale = length > longest ? longest / length : 1;
+  }
+};
+
+OptimizerStep* numbers_of(const Tensor& step, const Tensor& parameter) {
+  require(step.shape() == Shape{OptimizerStep::count} && step.device() == parameter.device(), "optimizer: a step's numbers are ",
+          step.shape(), " on ", step.device(), ", the parameter is on ", parameter.device());
+  return reinterpret_cast<OptimizerStep*>(step.data<double>());
+}
 
 }  // namespace
 
-void adam_update(Tensor& parameter, Tensor& moment, Tensor& second_moment, const Tensor& gradient, const AdamStep& s) {
-  require(parameter.shape() == gradient.shape() && parameter.shape() == moment.shape(), "adam_update: parameter ", parameter.shape(),
-          ", gradient ", gradient.shape(), ", moment ", moment.shape());
+void OptimizerStep::write(Tensor& to) const {
+  require(to.shape() == Shape{count} && to.device() == Device::cpu, "optimizer: a step's numbers go to ", to.shape(), " on ",
+          to.device());
+  std::memcpy(to.data<double>(), this, sizeof *this);
+}
+
+Tensor OptimizerStep::on(Device device) const {
+  Tensor here({count}, Dtype::f64);
+  write(here);
+  return here.to(device);
+}
+
+void adam_update(Tensor& parameter, Tensor& moment, Tensor& second_moment, const Tensor& gradient, const Tensor& step) {
+  require(parameter.shape() == gradient.shape() && parameter.shape() == moment.shape(), "adam_update: parameter ",
+          parameter.shape(), ", gradient ", gradient.shape(), ", moment ", moment.shape());
   visit_wide_dtype(parameter.dtype(), [&](auto type) {
     using T = decltype(type);
     for_each_index(parameter.device(), parameter.elements(),
-                   AdamUpdate<T>{parameter.data<T>(), moment.data<T>(), second_moment.data<T>(), gradient.data<T>(), T(s.beta1),
-                                 T(s.beta2), T(s.epsilon), T(s.decay), T(s.gradient_factor), T(s.moment_factor),
-                                 T(s.second_correction), T(s.gradient_scale)});
+                   AdamUpdate<T>{parameter.data<T>(), moment.data<T>(), second_moment.data<T>(), gradient.data<T>(),
+                                 numbers_of(step, parameter)});
   });
 }
 
-void sgd_update(Tensor& parameter, const Tensor& gradient, double learning_rate) {
+void sgd_update(Tensor& parameter, const Tensor& gradient, const Tensor& step) {
   require(parameter.shape() == gradient.shape(), "sgd_update: parameter ", parameter.shape(), ", gradient ", gradient.shape());
   visit_wide_dtype(parameter.dtype(), [&](auto type) {
     using T = decltype(type);
-    for_each_index(parameter.device(), parameter.elements(), SgdUpdate<T>{parameter.data<T>(), gradient.data<T>(), T(learning_rate)});
+    for_each_index(parameter.device(), parameter.elements(),
+                   SgdUpdate<T>{parameter.data<T>(), gradient.data<T>(), numbers_of(step, parameter)});
   });
+}
+
+Tensor sum_of_squares(const Tensors& all) {
+  require(!all.empty(), "sum_of_squares: of no tensors");
+  const Device device = all[0].device();
+  Tensor sums = Tensor::zeros({slots}, Dtype::f64, device), few({few_slots}, Dtype::f64, device), total({}, Dtype::f64, device);
+  for (const Tensor& x : all)
+    visit_wide_dtype(x.dtype(), [&](auto type) {
+      using T = decltype(type);
+      for_each_row(device, slots, x.elements() / slots, AddSquares<T>{x.data<T>(), sums.data<double>(), x.elements()});
+    });
+  for_each_row(device, few_slots, slots / few_slots, FoldSums{sums.data<double>(), few.data<double>(), slots, few_slots});
+  for_each_row(device, 1, few_slots, FoldSums{few.data<double>(), total.data<double>(), few_slots, 1});
+  return total;
+}
+
+void clip(Tensor& step, const Tensor& squares, double longest) {
+  require(squares.elements() == 1, "clip: expected one number, found ", squares.shape());
+  for_each_index(step.device(), 1, Clip{squares.data<double>(), numbers_of(step, squares), longest});
 }
 
 }  // namespace poph

@@ -44,10 +44,12 @@ struct RandomKey {
   uint32_t site = 0;  // which call: layer, piece
   uint32_t step = 0;  // training step, time step
   Stream stream = Stream::dropout;
+  const uint32_t* step_at = nullptr;  // where the step is read in place of `step`: what a graph replays has other steps to come
 
   POPH_RANDOM_HD Philox4 block(uint64_t index) const {
     return philox(static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32),
-                  {{static_cast<uint32_t>(index), site, step, static_cast<uint32_t>(stream) | static_cast<uint32_t>(index >> 32) << 8}});
+                  {{static_cast<uint32_t>(index), site, step_at ? *step_at : step,
+                    static_cast<uint32_t>(stream) | static_cast<uint32_t>(index >> 32) << 8}});
   }
   POPH_RANDOM_HD uint32_t bits(uint64_t element) const { return block(element / 4).word[element % 4]; }
 };

@@ -143,11 +143,6 @@ struct SumAxes {
 };
 
 template <class T>
-struct SquareAsDouble {
-  POPH_HD double operator()(T x) const { return static_cast<double>(x) * static_cast<double>(x); }
-};
-
-template <class T>
 struct NotFinite {  // by the bits: this file is compiled with -ffast-math, which assumes that isnan is never true
   POPH_HD int64_t operator()(T x) const {
     if constexpr (sizeof(T) == 2) {
@@ -242,7 +237,6 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 
 Tensor sum(const Tensor& x) { return column_sum(x, x.elements(), 1, {}); }
 
-double sum_of_squares(const Tensor& x) { return reduce_all<double, SquareAsDouble>(x); }
 int64_t count_nonfinite(const Tensor& x) { return reduce_all<int64_t, NotFinite>(x); }
 
 }  // namespace poph

@@ -15,6 +15,15 @@ std::ostream& operator<<(std::ostream& out, Dtype dtype) {
 Tensor::Tensor(Shape shape, Dtype dtype, Device device)
     : shape_(shape), dtype_(dtype), device_(device), storage_(allocate(device, shape.elements() * bytes_of(dtype))) {}
 
+Tensor Tensor::over(std::shared_ptr<std::byte> memory, Shape shape, Dtype dtype, Device device) {
+  Tensor made;
+  made.shape_ = shape;
+  made.dtype_ = dtype;
+  made.device_ = device;
+  made.storage_ = std::move(memory);
+  return made;
+}
+
 Tensor Tensor::zeros(Shape shape, Dtype dtype, Device device) {
   Tensor made(shape, dtype, device);
   set_zero(made.raw(), device, made.bytes());

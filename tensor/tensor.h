@@ -25,6 +25,7 @@ class Tensor {
  public:
   Tensor() = default;                                              // holds nothing: defined() is false
   Tensor(Shape shape, Dtype dtype, Device device = Device::cpu);   // uninitialised
+  static Tensor over(std::shared_ptr<std::byte> memory, Shape shape, Dtype dtype, Device device = Device::cpu);  // memory as it is
   static Tensor zeros(Shape shape, Dtype dtype, Device device = Device::cpu);
   static Tensor full(Shape shape, double value, Dtype dtype, Device device = Device::cpu);
   static Tensor from(const std::vector<double>& values, Shape shape, Dtype dtype, Device device = Device::cpu);

@@ -136,14 +136,15 @@ std::vector<OpCase> op_cases(int64_t n) {
   const std::vector<Shape> lstm_notes{{n, 2, 5, 6}, {28, 6}, {28, 7}, {28}, {2 * n, 7}, {2 * n, 7}};
   const AttentionSettings plain{.heads = 2, .scale = 0.5}, causal{.heads = 2, .scale = 0.7, .visible_step = 3},
       dropped{.heads = 1, .scale = 1, .visible_step = 2, .dropout = 0.3, .key = key};
-  const AdamStep adam{.beta1 = 0.9,
-                      .beta2 = 0.99,
-                      .epsilon = 1e-7,
-                      .decay = 0.01,
-                      .gradient_factor = 0.02,
-                      .moment_factor = 0.1,
-                      .second_correction = 1.5,
-                      .gradient_scale = 0.7};
+  const OptimizerStep update{.beta1 = 0.9,
+                             .beta2 = 0.99,
+                             .epsilon = 1e-7,
+                             .decay = 0.01,
+                             .gradient_factor = 0.02,
+                             .moment_factor = 0.1,
+                             .second_correction = 1.5,
+                             .learning_rate = 0.1,
+                             .gradient_scale = 0.7};
   using In = const Tensors&;
   const auto wide = [](const Tensor& x) { return x.to(accumulate_dtype(x.dtype())); };  // what is float32 beside bf16 tensors
   const auto run_lstm = [wide, key](SequenceAxis axis, decltype(&lstm_stepwise) forward) {
@@ -213,7 +214,7 @@ std::vector<OpCase> op_cases(int64_t n) {
        }},
       {"min_last", {cube}, [](In x) { const MinResult r = min_last(x[0]); return Tensors{r.value, r.index}; }},
       {"min_last_grad", {cube, {n, 3}}, [](In x) { return Tensors{min_last_grad(min_last(x[0]).index, x[1], 17)}; }},
-      {"sum_of_squares", {cube}, [](In x) { return Tensors{Tensor::full({}, sum_of_squares(x[0]), Dtype::f64)}; }},
+      {"sum_of_squares", {cube, {n}}, [wide](In x) { return Tensors{sum_of_squares({wide(x[0]), wide(x[1])})}; }},
       {"count_nonfinite", {cube}, [](In x) { return Tensors{Tensor::full({}, count_nonfinite(x[0]), Dtype::f64)}; }},
       {"concat_last", {cube, {n, 3, 1}, {n, 3, 5}}, [](In x) { return Tensors{concat_last(x)}; }},
       {"slice_last", {cube}, [](In x) { return Tensors{slice_last(x[0], 3, 11)}; }},
@@ -259,15 +260,20 @@ std::vector<OpCase> op_cases(int64_t n) {
       {"attention_grad with dropout", one_group, run_attention_grad(dropped)},
       {"bce_with_logits", {cube, cube}, [](In x) { return Tensors{bce_with_logits(x[0], sigmoid(x[1]))}; }},
       {"bce_with_logits_grad", {cube, cube, cube}, [](In x) { return Tensors{bce_with_logits_grad(x[0], sigmoid(x[1]), x[2])}; }},
-      {"adam_update", {cube, cube, cube, cube}, [adam, wide](In x) {
+      {"adam_update", {cube, cube, cube, cube}, [update, wide](In x) {
          Tensor parameter = wide(x[0]).clone(), moment = wide(x[1]).clone(), second = square(wide(x[2]));
-         adam_update(parameter, moment, second, wide(x[3]), adam);
+         adam_update(parameter, moment, second, wide(x[3]), update.on(x[0].device()));
          return Tensors{parameter, moment, second};
        }},
-      {"sgd_update", {cube, cube}, [wide](In x) {
+      {"sgd_update", {cube, cube}, [update, wide](In x) {
          Tensor y = wide(x[0]).clone();
-         sgd_update(y, wide(x[1]), 0.1);
+         sgd_update(y, wide(x[1]), update.on(x[0].device()));
          return Tensors{y};
+       }},
+      {"clip", {cube}, [update, wide](In x) {
+         Tensor step = update.on(x[0].device());
+         clip(step, sum_of_squares({wide(x[0])}), 2.5);
+         return Tensors{step};
        }},
   };
   // clang-format on

@@ -363,12 +363,14 @@ BOOST_AUTO_TEST_CASE(an_event_is_reached_after_the_work_before_it) {
 BOOST_AUTO_TEST_CASE(a_graph_repeats_what_was_captured) {
   const Tensor a = counting(4).reshape({2, 2}), once = matmul(a, a), product = Tensor::zeros({2, 2}, Dtype::f32, Device::cuda);
   Tensor moment = product.clone();
+  const Arena arena(Device::cuda);
+  const Arena::Scope scope(&arena);
   { const Tensor for_the_free_list({2, 2}, Dtype::f32, Device::cuda); }
   cudaGraph_t graph;
   cudaGraphExec_t executable;
   check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeGlobal));
   gemm<float>(Device::cuda, false, false, 2, 2, 2, 1, a.data<float>(), 2, a.data<float>(), 2, 1, product.data<float>(), 2);
-  moment.clone();  // the pool's memory
+  moment.clone();  // the arena's memory
   add_into(moment, product);
   check(cudaStreamEndCapture(stream(), &graph));
   check(cudaGraphInstantiateWithFlags(&executable, graph, 0));

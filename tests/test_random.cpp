@@ -95,6 +95,25 @@ BOOST_AUTO_TEST_CASE(numbers_depend_on_every_part_of_the_key_and_only_on_it) {
   }
 }
 
+// A step that is read when the numbers are drawn gives the numbers of the same step as a value, in every op that draws.
+BOOST_AUTO_TEST_CASE(a_step_may_lie_in_memory) {
+  uint32_t step = 4;
+  const RandomKey there{.seed = 3, .site = 4, .step = 99, .step_at = &step};
+  const Tensor x = random_input({5, 7, 6}, 1, Dtype::f32);
+  const auto draw = [&](const RandomKey& key) {
+    return Tensors{dropout(x, 0.3, key), random_uniform({1001}, 0, 1, key, Dtype::f32, Device::cpu),
+                   random_normal({1001}, key, Dtype::f64, Device::cpu),
+                   attention(x, x, x, {.heads = 2, .visible_step = 3, .dropout = 0.4, .key = key}).y};
+  };
+  for (step = 4; step < 7; ++step) {
+    const Tensors found = draw(there), expected = draw({.seed = 3, .site = 4, .step = step}), other = draw({.seed = 3, .site = 4, .step = 99});
+    for (size_t i = 0; i < found.size(); ++i) {
+      BOOST_TEST(same_bits(found[i], expected[i]), "step " << step << ", result " << i);
+      BOOST_TEST(!same_bits(found[i], other[i]), "step " << step << ", result " << i);
+    }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(dropout_keeps_its_share_and_scales_what_it_keeps) {
   const int64_t n = 100003;
   const Tensor ones = Tensor::full({n}, 1, Dtype::f64);

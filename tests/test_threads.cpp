@@ -91,6 +91,38 @@ BOOST_AUTO_TEST_CASE(blocks_are_aligned_and_little_is_wasted) {
   }
 }
 
+BOOST_AUTO_TEST_CASE(an_arena_keeps_its_blocks_apart) {
+  const size_t bytes = 77 << 10;
+  release_cached(Device::cpu);
+  std::byte *within = nullptr, *outside = nullptr;
+  std::shared_ptr<std::byte> kept;
+  {
+    const Arena arena(Device::cpu);
+    {
+      const Arena::Scope scope(&arena);
+      within = allocate(Device::cpu, bytes).get();
+      kept = allocate(Device::cpu, bytes);
+      BOOST_TEST(kept.get() == within, "a block that came back is used again");
+      const Arena::Scope none(nullptr);
+      const auto block = allocate(Device::cpu, bytes);
+      outside = block.get();
+      BOOST_TEST(outside != within);
+    }
+    kept.reset();  // where no scope is
+    BOOST_TEST(allocate(Device::cpu, bytes).get() == outside);
+    const auto other = allocate(Device::cpu, bytes), another = allocate(Device::cpu, bytes);
+    for (const auto& block : {other, another}) BOOST_TEST(block.get() != within);
+    const Arena::Scope scope(&arena);
+    kept = allocate(Device::cpu, bytes);
+    BOOST_TEST(kept.get() == within);
+  }
+  const auto reserved = memory_use(Device::cpu).reserved;
+  BOOST_TEST(allocate(Device::cpu, bytes).get() != within);
+  kept.reset();  // the arena is gone, so its blocks are anyone's
+  BOOST_TEST(allocate(Device::cpu, bytes).get() == within);
+  BOOST_TEST(memory_use(Device::cpu).reserved == reserved);
+}
+
 BOOST_AUTO_TEST_CASE(asking_for_too_much_is_an_error) {
   const std::string message = message_of([] { allocate(Device::cpu, size_t{1} << 60); });
   BOOST_TEST(message.starts_with("out of memory on cpu: asked for 1152921504606846976 bytes with "));

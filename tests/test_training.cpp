@@ -256,7 +256,7 @@ BOOST_AUTO_TEST_CASE(the_cosine_schedule_and_clipping) {
     session.trainer.train_step(first_windows(4), 0);
     double length = 0;
     size_t next = 0;
-    for (const auto& [name, tensor] : session.model.parameter_tensors()) length += sum_of_squares(sub(*tensor, before[next++]));
+    for (const auto& [name, tensor] : session.model.parameter_tensors()) length += sum_of_squares({sub(*tensor, before[next++])}).item();
     const double rate = 0.5 * (1 + std::cos(M_PI * step / 6));
     BOOST_TEST(std::abs(std::sqrt(length) / (0.01 * rate) - 1) < 1e-3, "step " << step);
   }

@@ -1,0 +1,229 @@
+#include <boost/test/data/test_case.hpp>
+#include <boost/test/unit_test.hpp>
+#include <cmath>
+
+#include "experiments/step.h"
+#include "tests/models.h"
+
+// Queued steps against the same steps one call at a time, on every device there is; on a GPU the former are replays of a graph.
+namespace {
+
+using namespace poph;
+using namespace poph::test;
+
+std::vector<Device> devices() { return cuda_available() ? std::vector{Device::cpu, Device::cuda} : std::vector{Device::cpu}; }
+
+constexpr int64_t window = 6;
+
+struct Case {
+  std::string name;
+  OptimizerKind optimizer = OptimizerKind::nadam;
+  double clip_norm = 0;
+  Precision precision = Precision::float32;
+};
+std::ostream& operator<<(std::ostream& out, const Case& of) { return out << of.name; }
+
+const std::vector<Case> cases{
+    {"nadam"},
+    {"nadam, clipped", OptimizerKind::nadam, 0.05},
+    {"nadam in bf16", OptimizerKind::nadam, 0, Precision::bf16},
+    {"nadam in bf16, clipped", OptimizerKind::nadam, 0.05, Precision::bf16},
+    {"adamw, clipped", OptimizerKind::adamw, 0.05},
+    {"sgd, clipped", OptimizerKind::sgd, 0.05},
+};
+
+Config config_of(const Case& of, const ModelSettings& model) {
+  Config config;
+  config.seed = 11;
+  config.model = model;
+  config.data.window = window;
+  config.data.notes = model.notes;
+  config.data.lowest_note = model.lowest_note;
+  config.train.optimizer = of.optimizer;
+  config.train.clip_norm = of.clip_norm;
+  config.train.precision = of.precision;
+  return config;
+}
+
+ModelSettings small_model() {
+  return tiny_settings(
+      {attention_block(BlockKind::attention_notes), lstm_block(BlockKind::lstm_time), lstm_block(BlockKind::lstm_notes)});
+}
+
+struct Training {
+  Training(const Config& settings, Device device) : config(settings), model(config.model, config.seed, Dtype::f32, device) {
+    optimizer.kind = config.train.optimizer;
+    if (config.train.precision == Precision::bf16) model.activations = Dtype::bf16;
+  }
+  const Config config;
+  Biaxial model;
+  LossFunction loss{config.loss, config.model, Dtype::f32, model.note_head.weight.value().device()};
+  Optimizer optimizer;
+
+  Music music(int64_t windows, int64_t number) const {
+    return random_music(config.model, window, windows, Dtype::f32, static_cast<uint32_t>(900 + 10 * number));
+  }
+  static double rate(int64_t number) { return 0.01 / static_cast<double>(number + 1); }
+  TrainingStep::Fill fill(int64_t windows, int64_t number) const {
+    return [this, windows, number](Batch& batch) {
+      const Music from = music(windows, number);
+      batch.input.copy_from(from.input);
+      batch.target.copy_from(from.target);
+      batch.beat.copy_from(from.beat);
+    };
+  }
+
+  // A step as it is written down in a textbook, each number read back where it is needed.
+  LossValues plain_step(int64_t windows, int64_t number) {
+    const Device device = model.note_head.weight.value().device();
+    const Music from = music(windows, number);
+    const Tensor target = from.target.to(device);
+    Pass pass{.training = true, .seed = config.seed, .step = static_cast<uint32_t>(number)};
+    const Losses losses = loss(model(from.input.to(device), target, from.beat.to(device), pass), target);
+    const LossValues values = LossValues::of(losses);
+    forget_gradients(model);
+    backward(losses.total);
+    optimizer.prepare(model);
+    OptimizerStep step = optimizer.next_step(rate(number));
+    if (config.train.clip_norm > 0)
+      step.gradient_scale = std::min(1.0, config.train.clip_norm / std::sqrt(sum_of_squares(gradients_of(model)).item()));
+    optimizer.update(model, step.on(device));
+    return values;
+  }
+
+  // Takes memory of other sizes and returns it, as a validation does.
+  void validate() {
+    const NoGrad no_grad;
+    const Device device = model.note_head.weight.value().device();
+    const Music from = music(5, 77);
+    const Tensor target = from.target.to(device);
+    Pass evaluation;
+    loss(model(from.input.to(device), target, from.beat.to(device), evaluation), target).total.value().item();
+  }
+
+  Tensors state() {
+    Tensors all;
+    for (const auto& [name, tensor] : model.parameter_tensors()) all.push_back(tensor->clone());
+    for (const auto& [name, moment] : optimizer.moments) all.push_back(moment.clone());
+    for (const auto& [name, moment] : optimizer.second_moments) all.push_back(moment.clone());
+    return all;
+  }
+};
+
+void check_same(const LossValues& a, const LossValues& b) {
+  BOOST_TEST(a.play == b.play);
+  BOOST_TEST(a.harmony == b.harmony);
+  BOOST_TEST(a.total == b.total);
+  BOOST_TEST((a.replay == b.replay && a.volume == b.volume));
+}
+void check_same(const Tensors& a, const Tensors& b) {
+  BOOST_TEST_REQUIRE(a.size() == b.size());
+  for (size_t i = 0; i < a.size(); ++i) BOOST_TEST(same_bits(a[i], b[i]), "tensor " << i);
+}
+
+// Two epochs of full batches and a smaller last one.
+const std::vector<int64_t> batches{3, 3, 3, 2, 3, 3, 3, 2, 3, 3, 2, 2};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(training_step, OneThread)
+
+BOOST_DATA_TEST_CASE(queued_steps_are_plain_steps, boost::unit_test::data::make(cases) * boost::unit_test::data::make(devices()),
+                     of, device) {
+  const Config config = config_of(of, small_model());
+  Training plain(config, device), queued(config, device);
+  std::vector<LossValues> expected, found;
+  for (size_t i = 0; i < batches.size(); ++i) expected.push_back(plain.plain_step(batches[i], i));
+  {
+    TrainingStep step(config, queued.model, queued.loss, queued.optimizer);
+    std::string notes;
+    for (size_t i = 0; i < batches.size(); ++i) {
+      step.start(batches[i], i, Training::rate(i), queued.fill(batches[i], i));
+      notes += step.take_note();
+      if (step.in_flight() == 2) found.push_back(step.finish().losses);
+      if (i % 4 == 3) {
+        while (step.in_flight()) found.push_back(step.finish().losses);
+        queued.validate();
+      }
+    }
+    BOOST_TEST(notes == (device == Device::cuda ? "steps replay one CUDA graph" : ""));
+  }
+  BOOST_TEST_REQUIRE(found.size() == expected.size());
+  for (size_t i = 0; i < found.size(); ++i) check_same(found[i], expected[i]);
+  check_same(queued.state(), plain.state());
+}
+
+BOOST_DATA_TEST_CASE(a_play_only_model, boost::unit_test::data::make(devices()), device) {
+  ModelSettings settings = small_model();
+  settings.channels = 1;
+  const Config config = config_of({}, settings);
+  Training plain(config, device), queued(config, device);
+  TrainingStep step(config, queued.model, queued.loss, queued.optimizer);
+  for (int64_t i = 0; i < 4; ++i) {
+    step.start(2, i, Training::rate(i), queued.fill(2, i));
+    const LossValues losses = step.finish().losses;
+    check_same(losses, plain.plain_step(2, i));
+    BOOST_TEST(!losses.replay.has_value());
+  }
+}
+
+// What a run that was cut short leaves is enough: another's steps from there on are those that would have followed.
+BOOST_DATA_TEST_CASE(goes_on_where_another_stopped, boost::unit_test::data::make(devices()), device) {
+  const Config config = config_of(cases[1], small_model());
+  Training whole(config, device), first(config, device), second(config, device);
+  const auto steps = [](Training& of, int64_t begin, int64_t end) {
+    TrainingStep step(of.config, of.model, of.loss, of.optimizer);
+    for (int64_t i = begin; i < end; ++i) {
+      step.start(batches[i], i, Training::rate(i), of.fill(batches[i], i));
+      step.finish();
+    }
+  };
+  steps(whole, 0, 8);
+  steps(first, 0, 3);
+  const auto from = first.model.parameter_tensors(), to = second.model.parameter_tensors();
+  for (size_t i = 0; i < from.size(); ++i) to[i].second->copy_from(*from[i].second);
+  second.optimizer = first.optimizer;
+  for (auto* moments : {&second.optimizer.moments, &second.optimizer.second_moments})
+    for (auto& [name, moment] : *moments) moment = moment.clone();
+  steps(second, 3, 8);
+  check_same(second.state(), whole.state());
+}
+
+// The first step of a size takes from the system all that the later ones need.
+BOOST_DATA_TEST_CASE(nothing_is_allocated_after_the_first_step,
+                     boost::unit_test::data::make(tiny_models()) * boost::unit_test::data::make({false, true}), tiny, bf16) {
+  for (Device device : devices()) {
+    const Config config = config_of({.clip_norm = 0.05, .precision = bf16 ? Precision::bf16 : Precision::float32}, tiny.settings);
+    Training training(config, device);
+    TrainingStep step(config, training.model, training.loss, training.optimizer);
+    release_cached(device);
+    const auto take = [&](int64_t windows, int64_t number) {
+      step.start(windows, number, Training::rate(number), training.fill(windows, number));
+      step.finish();
+    };
+    take(3, 0);
+    take(2, 1);
+    const MemoryUse before = memory_use(device);
+    for (int64_t i = 2; i < 8; ++i) {
+      take(i % 3 == 0 ? 2 : 3, i);
+      const MemoryUse after = memory_use(device);
+      BOOST_TEST(after.system_allocations == before.system_allocations, "step " << i << " on " << device);
+      BOOST_TEST(after.in_use == before.in_use, "step " << i << " on " << device);
+    }
+  }
+}
+
+BOOST_AUTO_TEST_CASE(at_most_two_are_in_flight) {
+  const Config config = config_of({}, small_model());
+  Training training(config, Device::cpu);
+  TrainingStep step(config, training.model, training.loss, training.optimizer);
+  BOOST_TEST(message_of([&] { step.finish(); }) == "training step: none is in flight");
+  for (int64_t i = 0; i < 2; ++i) step.start(2, i, 0.01, training.fill(2, i));
+  BOOST_TEST(step.in_flight() == 2);
+  BOOST_TEST(message_of([&] { step.start(2, 2, 0.01, training.fill(2, 2)); }) == "training step: 2 are in flight already");
+  const auto first = step.finish();
+  BOOST_TEST(first.windows == 2);
+  BOOST_TEST(first.losses.total != step.finish().losses.total);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
