@@ -1,0 +1,60 @@
+#include <omp.h>
+
+#include "tensor/panels.h"
+#include "tests/bench/model_bench.h"
+
+// The most multiplications and additions that this machine's vector units do: the floor under the time of every matrix product.
+namespace poph {
+namespace {
+
+// Independent sums in registers, as many as the matrix kernel keeps: enough to hide an FMA's latency. Without FMA (the lowest
+// level) these are multiplications and additions all the same.
+struct FmaLoop {
+  int64_t rounds;
+  float* sink;  // what comes of it must be used, or nothing is computed
+
+  template <int W, int R>
+  POPH_INLINE void run() const {
+    using Vector = typename Simd<W>::Vector;
+    Vector sums[R][panel_groups];
+    Vector factor, term;
+    for (int i = 0; i < W; ++i) factor[i] = sink[0], term[i] = sink[1];
+    for (int r = 0; r < R; ++r)
+      for (int g = 0; g < panel_groups; ++g) sums[r][g] = term * static_cast<float>(r * panel_groups + g);
+    const int64_t turns = rounds / (W * R * panel_groups);
+    for (int64_t turn = 0; turn < turns; ++turn)
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+        for (int g = 0; g < panel_groups; ++g) sums[r][g] = sums[r][g] * factor + term;
+    Vector total = sums[0][0];
+    for (int r = 0; r < R; ++r)
+      for (int g = 0; g < panel_groups; ++g) total += sums[r][g];
+    for (int i = 0; i < W; ++i) sink[2] += total[i];
+  }
+};
+
+double gigaflops_of_one_run(int64_t multiplications) {
+  Stopwatch watch(Device::cpu);
+#pragma omp parallel
+  {
+    float sink[3] = {0.5f, 0.25f, 0};
+    asm volatile("" : : "r"(sink) : "memory");
+    run_kernel(FmaLoop{multiplications, sink});
+    asm volatile("" : : "r"(sink) : "memory");
+  }
+  return 2e-9 * static_cast<double>(multiplications * threads()) / watch.lap()["wall"].get<double>();
+}
+
+}  // namespace
+
+// Best of several, each short enough to go undisturbed on a machine where others work too.
+void measure_fma_peak() {
+  double best = 0;
+  for (int run = 0; run < 50; ++run) best = std::max(best, gigaflops_of_one_run(200'000'000));
+  const char* const levels[] = {"baseline", "AVX2", "AVX-512"};
+  std::cout << Json{{"gflops", best}, {"threads", threads()}, {"level", levels[static_cast<int>(cpu_level())]}}.dump()
+            << std::endl;
+}
+
+}  // namespace poph
