@@ -13,23 +13,24 @@ struct FmaLoop {
   int64_t rounds;
   float* sink;  // what comes of it must be used, or nothing is computed
 
-  template <int W, int R>
+  template <class Tile>
   POPH_INLINE void run() const {
+    constexpr int W = Tile::W, R = Tile::R, G = Tile::G;
     using Vector = typename Simd<W>::Vector;
-    Vector sums[R][panel_groups];
+    Vector sums[R][G];
     Vector factor, term;
     for (int i = 0; i < W; ++i) factor[i] = sink[0], term[i] = sink[1];
     for (int r = 0; r < R; ++r)
-      for (int g = 0; g < panel_groups; ++g) sums[r][g] = term * static_cast<float>(r * panel_groups + g);
-    const int64_t turns = rounds / (W * R * panel_groups);
+      for (int g = 0; g < G; ++g) sums[r][g] = term * static_cast<float>(r * G + g);
+    const int64_t turns = rounds / (W * R * G);
     for (int64_t turn = 0; turn < turns; ++turn)
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-        for (int g = 0; g < panel_groups; ++g) sums[r][g] = sums[r][g] * factor + term;
+        for (int g = 0; g < G; ++g) sums[r][g] = sums[r][g] * factor + term;
     Vector total = sums[0][0];
     for (int r = 0; r < R; ++r)
-      for (int g = 0; g < panel_groups; ++g) total += sums[r][g];
+      for (int g = 0; g < G; ++g) total += sums[r][g];
     for (int i = 0; i < W; ++i) sink[2] += total[i];
   }
 };
