@@ -37,7 +37,7 @@ struct Normal {  // Box and Muller (1958): two uniforms make two normals
   }
 };
 
-template <class T>
+template <class T, bool fixed = false>
 struct Dropout {  // four whole neighbours and no branch, so that the compiler vectorises ten rounds of Philox
   using A = accumulate_t<T>;
   RandomKey key;
@@ -48,7 +48,7 @@ struct Dropout {  // four whole neighbours and no branch, so that the compiler v
   int64_t first_block = 0;  // x and y begin there
   POPH_HD T keep(uint32_t bits, T value) const { return T(bits >= threshold ? kept * A(value) : A(0)); }
   POPH_HD void operator()(int64_t index) const {
-    const Philox4 bits = key.block(first_block + index);
+    const Philox4 bits = fixed ? key.block(first_block + index, key.step) : key.block(first_block + index);
     y[index * 4] = keep(bits.word[0], x[index * 4]);
     y[index * 4 + 1] = keep(bits.word[1], x[index * 4 + 1]);
     y[index * 4 + 2] = keep(bits.word[2], x[index * 4 + 2]);
@@ -56,9 +56,9 @@ struct Dropout {  // four whole neighbours and no branch, so that the compiler v
   }
 };
 
-template <class T>
+template <class D>
 struct DropoutTail {  // elements one by one, from `first` on
-  Dropout<T> of;
+  D of;
   int64_t first;
   POPH_HD void operator()(int64_t i) const {
     const int64_t at = first + i;
@@ -90,23 +90,30 @@ Tensor dropout(const Tensor& x, double probability, RandomKey key) {
   Tensor y(x.shape(), x.dtype(), x.device());
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
-    const Dropout<T> functor{key, x.data<T>(), y.data<T>(), drop_threshold(probability), accumulate_t<T>(1 / (1 - probability))};
-    for_each_index(x.device(), x.elements() / 4, functor);
-    for_each_index(x.device(), x.elements() % 4, DropoutTail<T>{functor, x.elements() / 4 * 4});
+    const auto run = [&](auto functor) {
+      for_each_index(x.device(), x.elements() / 4, functor);
+      for_each_index(x.device(), x.elements() % 4, DropoutTail<decltype(functor)>{functor, x.elements() / 4 * 4});
+    };
+    const uint32_t threshold = drop_threshold(probability);
+    const accumulate_t<T> kept = static_cast<accumulate_t<T>>(1 / (1 - probability));
+    if (x.device() == Device::cpu)
+      run(Dropout<T, true>{key.fixed(), x.data<T>(), y.data<T>(), threshold, kept});
+    else
+      run(Dropout<T>{key, x.data<T>(), y.data<T>(), threshold, kept});
   });
   return y;
 }
 
 void dropout_run(const OutputDropout& dropout, int64_t first, int64_t count, const float* x, float* y) {
   const int64_t before = std::min(count, (4 - first % 4) % 4);  // elements of a block that began earlier
-  Dropout<float> functor{dropout.key, x, y, drop_threshold(dropout.probability), static_cast<float>(1 / (1 - dropout.probability)), 0};
-  for (int64_t i = 0; i < before; ++i) y[i] = functor.keep(dropout.key.bits(first + i), x[i]);
+  Dropout<float, true> functor{dropout.key.fixed(), x, y, drop_threshold(dropout.probability), static_cast<float>(1 / (1 - dropout.probability)), 0};
+  for (int64_t i = 0; i < before; ++i) y[i] = functor.keep(functor.key.bits(first + i), x[i]);
   functor.x += before;
   functor.y += before;
   functor.first_block = (first + before) / 4;
   const int64_t blocks = (count - before) / 4;
   run_loop(0, blocks, functor);
-  run_loop(0, (count - before) % 4, DropoutTail<float>{functor, blocks * 4});
+  run_loop(0, (count - before) % 4, DropoutTail<Dropout<float, true>>{functor, blocks * 4});
 }
 
 }  // namespace poph

@@ -30,7 +30,8 @@ struct PhiloxState {
 
 POPH_RANDOM_HD Philox4 philox(uint32_t key0, uint32_t key1, Philox4 counter) {
   PhiloxState s{counter.word[0], counter.word[1], counter.word[2], counter.word[3], key0, key1};
-  s.round(), s.round(), s.round(), s.round(), s.round();  // spelt out: a loop in here keeps GCC from vectorising the one around it
+  s.round(), s.round(), s.round(), s.round(),
+      s.round();  // spelt out: a loop in here keeps GCC from vectorising the one around it
   s.round(), s.round(), s.round(), s.round(), s.round();
   return {{s.c0, s.c1, s.c2, s.c3}};
 }
@@ -46,11 +47,14 @@ struct RandomKey {
   Stream stream = Stream::dropout;
   const uint32_t* step_at = nullptr;  // where the step is read in place of `step`: what a graph replays has other steps to come
 
-  POPH_RANDOM_HD Philox4 block(uint64_t index) const {
-    return philox(static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32),
-                  {{static_cast<uint32_t>(index), site, step_at ? *step_at : step,
-                    static_cast<uint32_t>(stream) | static_cast<uint32_t>(index >> 32) << 8}});
+  POPH_RANDOM_HD Philox4 block(uint64_t index) const { return block(index, step_at ? *step_at : step); }
+  POPH_RANDOM_HD Philox4 block(uint64_t index, uint32_t at_step) const {
+    return philox(
+        static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32),
+        {{static_cast<uint32_t>(index), site, at_step, static_cast<uint32_t>(stream) | static_cast<uint32_t>(index >> 32) << 8}});
   }
+  // The same key with its step at hand. Loops on the CPU use it: one that reads the step each time is not vectorised.
+  RandomKey fixed() const { return {seed, site, step_at ? *step_at : step, stream, nullptr}; }
   POPH_RANDOM_HD uint32_t bits(uint64_t element) const { return block(element / 4).word[element % 4]; }
 };
 
@@ -65,7 +69,8 @@ struct DropMask {
   RandomKey key;
   uint32_t threshold = 0;
   double kept = 1;
-  DropMask(double probability, const RandomKey& key) : key(key), threshold(drop_threshold(probability)), kept(1 / (1 - probability)) {}
+  DropMask(double probability, const RandomKey& key)
+      : key(key), threshold(drop_threshold(probability)), kept(1 / (1 - probability)) {}
   POPH_RANDOM_HD double factor(uint64_t element) const { return threshold == 0 || key.bits(element) >= threshold ? kept : 0; }
   // Of `count` neighbours within four that begin at a multiple of four.
   template <int count>
