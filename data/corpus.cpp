@@ -101,13 +101,14 @@ struct Loaded {
     uint64_t hash = 0;
   };
   std::vector<Part> parts;
-  std::vector<SkippedFile> skipped;
+  std::vector<Skipped> skipped;
 };
 
 void keep_or_skip(const File& file, std::string name, Roll roll, int split, int64_t dropped, uint64_t hash, Loaded& into) {
-  const std::string path = name == file.name ? file.path : file.path + name.substr(file.name.size());
+  const std::string path = file.path + name.substr(file.name.size());
   if (roll.sounding_cells() == 0)
-    into.skipped.push_back({path, dropped == 0 ? "no note sounds" : fmt::format("all {} notes are out of range", dropped)});
+    into.skipped.push_back(
+        {path, dropped == 0 ? "no note sounds" : fmt::format("all {} notes are out of range", dropped), !file.chords});
   else
     into.parts.push_back({{std::move(name), std::make_shared<const Roll>(std::move(roll))}, split, dropped, hash});
 }
@@ -234,6 +235,10 @@ int64_t Corpus::bytes() const {
   return sum;
 }
 
+int64_t Corpus::skipped_files() const {
+  return std::count_if(skipped.begin(), skipped.end(), [](const Skipped& one) { return one.whole_file; });
+}
+
 Corpus load_corpus(const CorpusSettings& settings) {
   check(settings.roll);
   require(settings.channels == 1 || settings.channels == 3, "data: ", settings.channels, " channels, expected 1 or 3");
@@ -261,7 +266,10 @@ Corpus load_corpus(const CorpusSettings& settings) {
   for (auto& result : results)
     for (auto& part : result.parts) {
       const int split = part.split >= 0 ? part.split : chosen.contains(part.hash) ? 1 : 0;
-      if (settings.no_split && part.split < 0) corpus.valid.push_back(part.piece);
+      if (settings.no_split && part.split < 0) {
+        corpus.valid.push_back(part.piece);
+        ++corpus.shared;
+      }
       (split == 0 ? corpus.train : split == 1 ? corpus.valid : corpus.test).push_back(std::move(part.piece));
     }
   return corpus;

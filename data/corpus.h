@@ -15,8 +15,9 @@ struct Piece {
   std::shared_ptr<const Roll> roll;
 };
 
-struct SkippedFile {
+struct Skipped {
   std::string path, reason;
+  bool whole_file = true;  // false: one piece of a chord file
 };
 
 struct CorpusSettings {
@@ -24,7 +25,7 @@ struct CorpusSettings {
   RollSettings roll;
   int64_t channels = 3;                                       // a chord file is an error unless 1
   double held_out = 0.05;                                     // share of the pieces in valid; chord files bring their own splits
-  bool no_split = false;                                      // valid is the same pieces as train
+  bool no_split = false;                                      // valid is the same pieces as train, but for chord files
   uint64_t seed = 1;                                          // of the split
   int threads = 0;                                            // 0: one per core
   std::function<void(int64_t done, int64_t total)> progress;  // after each file, from the reading threads, one at a time
@@ -32,11 +33,13 @@ struct CorpusSettings {
 
 struct Corpus {
   std::vector<Piece> train, valid, test;  // each in the order of the files' paths
-  std::vector<SkippedFile> skipped;
+  std::vector<Skipped> skipped;
   int64_t files = 0, dropped_notes = 0, steps = 0;  // files tried; of the pieces used, each piece once
+  int64_t shared = 0;                               // pieces that are in train and in valid
   std::string fingerprint;  // 16 hex digits: of the roll settings and the used files' contents, whatever their names
 
   int64_t bytes() const;  // of memory that the rolls hold
+  int64_t skipped_files() const;
 };
 
 // Files that cannot be read and pieces in which nothing sounds are skipped and listed. An Error: a source that is not there, a

@@ -9,7 +9,7 @@
 // Windows on pieces (SPEC 2), cut out of the packed rolls when a batch asks for them.
 namespace poph {
 
-inline constexpr int64_t steps_per_bar = 16;
+inline constexpr int64_t steps_per_bar = 16, most_bars = max_steps / steps_per_bar;  // of a piece
 
 // On the CPU, f32 or f64, time first: what an LSTM reads at once lies together.
 struct Batch {

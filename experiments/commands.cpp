@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <unordered_set>
 
 #include "data/windows.h"
 #include "experiments/evaluator.h"
@@ -93,8 +94,10 @@ Chosen choose_pieces(const EvaluateOptions& options, Config& config) {
     if (chosen.split == name || chosen.split == "all") chosen.pieces.insert(chosen.pieces.end(), pieces.begin(), pieces.end());
   };
   take("train", corpus.train);
-  if (!config.data.no_split || chosen.split != "all") take("valid", corpus.valid);
+  take("valid", corpus.valid);
   take("test", corpus.test);
+  std::unordered_set<const Roll*> seen;  // split = "none" puts one piece in two of them
+  std::erase_if(chosen.pieces, [&](const Piece& piece) { return !seen.insert(piece.roll.get()).second; });
   require(!chosen.pieces.empty(), "--split ", chosen.split, ": this data has no such pieces (", corpus.train.size(), " train, ",
           corpus.valid.size(), " valid, ", corpus.test.size(), " test)");
   return chosen;

@@ -82,7 +82,7 @@ std::string describe_config(const Config& config);
 using KeyFilter = std::function<bool(std::string_view key)>;
 std::vector<std::string> differing_keys(const Config& was, const Config& now, const KeyFilter& ignored = {});
 
-// What a resumed run may change: train.epochs, train.patience and how samples are generated.
-bool may_change_on_resume(std::string_view key);
+// The keys that a resumed run may change: more epochs, more patience, and how samples are generated.
+KeyFilter may_change_on_resume(const Config& was, const Config& now);
 
 }  // namespace poph

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "data/windows.h"
 #include "experiments/config.h"
 
 // The one list of keys: reading, printing, comparing and the spelling hints of an experiment all walk it. A new setting is a
@@ -119,7 +120,7 @@ void each_key(C& config, Visitor& visit) {
 
   auto& generate = config.generate;
   visit.integer("generate.pieces", generate.pieces, 1, many);
-  visit.integer("generate.bars", generate.bars, 1, many);
+  visit.integer("generate.bars", generate.bars, 1, most_bars);
   visit.real("generate.temperature", generate.temperature, Range{.above = 0});
   visit.real("generate.tempo", generate.tempo, Range{.at_least = 10, .at_most = 1000});
   visit.text("generate.prime", generate.prime);

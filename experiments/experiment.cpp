@@ -64,11 +64,18 @@ void say_data(const Data& data, const Config& config, Progress& progress) {
   const Corpus& corpus = data.corpus;
   std::string sources;
   for (const std::string& source : config.data.source) sources += (sources.empty() ? "" : ", ") + source;
-  progress.line(fmt::format("data: {}: {} pieces to train on, {} held out{}, {} steps, {} notes dropped as out of range, {} of memory", sources,
-                            corpus.train.size(), corpus.valid.size(), config.data.no_split ? " (the same ones)" : "", corpus.steps,
-                            corpus.dropped_notes, human_bytes(static_cast<double>(corpus.bytes()))));
-  progress.line(fmt::format("      {} windows of {} steps to train on, {} to validate; {} of {} files skipped", data.train.count(), config.data.window,
-                            data.valid.count(), corpus.skipped.size(), corpus.files));
+  const auto shared = static_cast<size_t>(corpus.shared);
+  const std::string also = shared == 0                     ? ""
+                           : shared == corpus.valid.size() ? " (the same ones)"
+                                                           : fmt::format(" ({} of them trained on too)", shared);
+  progress.line(
+      fmt::format("data: {}: {} pieces to train on, {} held out{}, {} steps, {} notes dropped as out of range, {} of memory",
+                  sources, corpus.train.size(), corpus.valid.size(), also, corpus.steps, corpus.dropped_notes,
+                  human_bytes(static_cast<double>(corpus.bytes()))));
+  const auto skipped_pieces = static_cast<int64_t>(corpus.skipped.size()) - corpus.skipped_files();
+  progress.line(fmt::format("      {} windows of {} steps to train on, {} to validate; {} of {} files skipped{}",
+                            data.train.count(), config.data.window, data.valid.count(), corpus.skipped_files(), corpus.files,
+                            skipped_pieces ? fmt::format(", and {} pieces of chord files", skipped_pieces) : ""));
   constexpr size_t shown = 10;
   for (size_t i = 0; i < corpus.skipped.size() && i < shown; ++i)
     progress.line(fmt::format("      skipped {}: {}", corpus.skipped[i].path, corpus.skipped[i].reason));
@@ -137,10 +144,11 @@ void describe_run(nlohmann::json& run, const RunOptions& options, const Config& 
   run["threads"] = threads();
   run["blas"] = blas_name();
   run["sittings"] = run.value("sittings", 0) + 1;
-  run["data"] = {{"fingerprint", data.corpus.fingerprint}, {"files", data.corpus.files}, {"skipped", data.corpus.skipped.size()},
-                 {"pieces_train", data.corpus.train.size()}, {"pieces_valid", data.corpus.valid.size()}, {"steps", data.corpus.steps},
-                 {"windows_train", data.train.count()}, {"windows_valid", data.valid.count()}, {"dropped_notes", data.corpus.dropped_notes},
-                 {"bytes", data.corpus.bytes()}};
+  run["data"] = {{"fingerprint", data.corpus.fingerprint},     {"files", data.corpus.files},
+                 {"skipped", data.corpus.skipped_files()},     {"pieces_train", data.corpus.train.size()},
+                 {"pieces_valid", data.corpus.valid.size()},   {"steps", data.corpus.steps},
+                 {"windows_train", data.train.count()},        {"windows_valid", data.valid.count()},
+                 {"dropped_notes", data.corpus.dropped_notes}, {"bytes", data.corpus.bytes()}};
   run["model"] = {{"parameters", model.parameter_count()}, {"autoregressive", model.autoregressive()}};
 }
 
@@ -166,11 +174,11 @@ Tonality untrained_music(const Biaxial& model, const Config& config) {
 }
 
 // Composes with the best weights. False: interrupted.
-bool compose_samples(nlohmann::json& run, const RunFolder& folder, const Config& config, Device device, const Data& data, Progress& progress) {
+bool compose_samples(nlohmann::json& run, const RunFolder& folder, const Config& config, const Roll* prime, Device device,
+                     const Data& data, Progress& progress) {
   const OpenedModel best = open_model(folder.path(), {}, Dtype::f32, device);
   ComposeSettings settings = compose_settings(config, config.seed);
-  const auto prime = read_prime(config);
-  settings.prime = prime.get();
+  settings.prime = prime;
   const auto begun = std::chrono::steady_clock::now();
   const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count(); };
   const std::vector<Roll> rolls = compose(*best.model, settings, [&](int64_t done) {
@@ -202,10 +210,14 @@ bool compose_samples(nlohmann::json& run, const RunFolder& folder, const Config&
   return true;
 }
 
-void refuse_changes(const RunFolder& folder, const Config& config, const std::string& fingerprint, const nlohmann::json& run) {
+void refuse_other_settings(const RunFolder& folder, const Config& config) {
+  const Config was = folder.config();
   std::string changes;
-  for (const std::string& key : differing_keys(folder.config(), config, may_change_on_resume)) changes += "; " + key;
+  for (const std::string& key : differing_keys(was, config, may_change_on_resume(was, config))) changes += "; " + key;
   require(changes.empty(), folder.path(), " was begun with other settings", changes, "; use --restart to begin anew, or another name");
+}
+
+void refuse_other_data(const RunFolder& folder, const std::string& fingerprint, const nlohmann::json& run) {
   const std::string before = run.contains("data") ? run["data"].value("fingerprint", fingerprint) : fingerprint;
   require(before == fingerprint, folder.path(), " was begun with other data (fingerprint ", before, ", now ", fingerprint, "); use --restart to begin anew");
 }
@@ -251,6 +263,9 @@ int run_experiment(const RunOptions& options) {
   progress.line(fmt::format("PopH {} ({}) on {}, {} threads", POPH_VERSION, POPH_REVISION, device_name(device), threads()));
   say_precision(config.train.precision, device, progress);
 
+  // What can be refused at once is, rather than after hours: reading the music and training take long.
+  if (folder && folder->has_config()) refuse_other_settings(*folder, config);
+  const auto prime = read_prime(config);
   const Data data = load_data(config, options.threads, progress);
   say_data(data, config, progress);
   require(data.train.count() > 0, "there are no windows to train on");
@@ -262,7 +277,7 @@ int run_experiment(const RunOptions& options) {
   }
 
   nlohmann::json run = folder->run();
-  if (folder->has_config()) refuse_changes(*folder, config, data.corpus.fingerprint, run);
+  if (folder->has_config()) refuse_other_data(*folder, data.corpus.fingerprint, run);
   Trainer trainer(config, model, data.train, data.valid, options.smoke ? TrainLimits{3, 3 * config.train.batch} : TrainLimits{});
   if (trainer.resume(*folder, progress))
     progress.line(fmt::format("goes on with {} from epoch {}, step {}", path, trainer.state().epoch + 1, trainer.state().step));
@@ -283,7 +298,7 @@ int run_experiment(const RunOptions& options) {
       run["music"]["before_training"] = tonality_json(untrained_music(model, config), &corpus);
     }
     if (trainer.run(*folder, progress) == TrainEnd::interrupted) return interrupted();
-    if (!compose_samples(run, *folder, config, device, data, progress)) return interrupted();
+    if (!compose_samples(run, *folder, config, prime.get(), device, data, progress)) return interrupted();
   } catch (const std::exception& error) {
     std::string what = error.what();
     const bool diverged = what.starts_with("training diverged");

@@ -20,6 +20,9 @@ class Composer {
         silent_(settings.pieces, 0) {
     require(settings.pieces > 0 && settings.steps >= 0 && settings.temperature > 0 && settings.context >= 0, "compose: ", settings.pieces,
             " pieces of ", settings.steps, " steps at temperature ", settings.temperature, " with context ", settings.context);
+    const int64_t kept = settings.prime && settings.keep_prime ? settings.prime->steps() : 0;
+    require(settings.steps <= max_steps - kept, "compose: ", settings.steps, " steps after ", kept,
+            " of the prime, expected at most ", max_steps, " together");
     if (settings.prime) read_prime(*settings.prime);
     first_new_ = static_cast<int64_t>(steps_.size());
   }

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <new>
 
+#include "data/windows.h"
 #include "experiments/commands.h"
 #include "poph_version.h"
 
@@ -41,7 +42,8 @@ int main(int argc, char** argv) {
   command = app.add_subcommand("generate", "composes MIDI files with a trained model");
   command->add_option("CHECKPOINT", generate.checkpoint, checkpoint_help)->required();
   command->add_option("KEY=VALUE", generate.overrides, overrides_help);
-  command->add_option("--bars", generate.bars, "length of each piece; the experiment's own if not given")->check(CLI::PositiveNumber);
+  command->add_option("--bars", generate.bars, "length of each piece; the experiment's own if not given")
+      ->check(CLI::Range(int64_t{1}, poph::most_bars));
   command->add_option("--pieces", generate.pieces, "how many")->check(CLI::PositiveNumber);
   command->add_option("--seed", generate.seed, "the same seed gives the same files")->capture_default_str();
   command->add_option("--temperature", generate.temperature, "below 1 safer, above 1 wilder")->check(CLI::PositiveNumber);

@@ -341,8 +341,12 @@ BOOST_AUTO_TEST_CASE(differing_keys_are_listed) {
                                    "model.blocks=[{ kind = \"lstm_time\", units = 8 }]", "train.learning_rate=0.1"});
   const std::vector<std::string> refused = {"data.split: was 0.05, now \"none\"", "model.blocks[0].units: was 256, now 8",
                                             "train.learning_rate: was 0.002, now 0.1", "train.batch: was 32, now 16"};
-  BOOST_TEST(differing_keys(was, now, may_change_on_resume) == refused, boost::test_tools::per_element());
+  BOOST_TEST(differing_keys(was, now, may_change_on_resume(was, now)) == refused, boost::test_tools::per_element());
   BOOST_TEST(differing_keys(was, now).size() == refused.size() + 3);
+  // A run that has trained longer cannot become one that has not.
+  const Config less = parse_config(one_block, "x.toml", {"train.epochs=99", "train.patience=4", "generate.bars=8"});
+  const std::vector<std::string> fewer = {"train.epochs: was 100, now 99", "train.patience: was 5, now 4"};
+  BOOST_TEST(differing_keys(was, less, may_change_on_resume(was, less)) == fewer, boost::test_tools::per_element());
 
   const Config other = parse_config(one_block, "x.toml", {"model.blocks=[{ kind = \"lstm_time\" }, { kind = \"lstm_notes\" }]"});
   const std::vector<std::string> kinds = {"model.blocks: was [\"lstm_time\"], now [\"lstm_time\", \"lstm_notes\"]"};

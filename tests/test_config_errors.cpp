@@ -97,6 +97,7 @@ BOOST_AUTO_TEST_CASE(impossible_values) {
       {"data.channels = [\"volume\"]", R"(data.channels: must be ["play", "replay", "volume"] or ["play"])"},
       {"generate.pieces = 0", "generate.pieces: must be at least 1, is 0"},
       {"generate.bars = 0", "generate.bars: must be at least 1, is 0"},
+      {"generate.bars = 65537", "generate.bars: must be at most 65536, is 65537"},
       {"generate.temperature = 0.0", "generate.temperature: must be above 0, is 0"},
       {"generate.tempo = 9", "generate.tempo: must be at least 10, is 9"},
       {"generate.tempo = 1001", "generate.tempo: must be at most 1000, is 1001"},

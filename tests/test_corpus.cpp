@@ -233,6 +233,7 @@ BOOST_AUTO_TEST_CASE(without_a_split_valid_is_train) {
   BOOST_TEST(names(corpus.train) == names(corpus.valid), boost::test_tools::per_element());
   BOOST_TEST(corpus.train[0].roll == corpus.valid[0].roll);  // the same memory, counted once
   BOOST_TEST(corpus.steps == 200);
+  BOOST_TEST(corpus.shared == 5);
   settings.no_split = false;
   settings.held_out = 0;
   BOOST_TEST(load_corpus(settings).bytes() == corpus.bytes());
@@ -300,6 +301,7 @@ BOOST_AUTO_TEST_CASE(chord_files) {
   BOOST_TEST(corpus.skipped[0].path == (folder / "c.json train[1]"));
   BOOST_TEST(corpus.skipped[0].reason == "no note sounds");
   BOOST_TEST(corpus.skipped[1].reason == "all 1 notes are out of range");
+  BOOST_TEST(corpus.skipped_files() == 0);                                  // the file itself was read
   BOOST_TEST(decode(parse_midi(encode(first)), {}).sounding_cells() == 5);  // play alone can be written, too
 }
 

@@ -254,6 +254,9 @@ BOOST_AUTO_TEST_CASE(ends_when_told_to_and_refuses_the_impossible) {
   BOOST_TEST(message_of([&] { compose(model, {.pieces = 0, .steps = 10}); }) ==
              "compose: 0 pieces of 10 steps at temperature 1 with context 0");
   BOOST_TEST(message_of([&] { compose(model, {.pieces = 1, .steps = 10, .temperature = 0}); }).starts_with("compose: "));
+  const ComposeSettings longer{.pieces = 1, .steps = max_steps - 3, .prime = &rolls[0], .keep_prime = true};
+  BOOST_TEST(message_of([&] { compose(model, longer); }) ==
+             "compose: 1048573 steps after 4 of the prime, expected at most 1048576 together");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

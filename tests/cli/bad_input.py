@@ -130,7 +130,7 @@ class Music(Case):
     def test_one_piece_only(self):
         for split in ("0.25", "none", "0"):
             out = self.run_ok("x.toml", "name=one" + split, "data.source=music/0.mid", "data.split=" + split, "train.epochs=1")
-            self.assertRegex(out, r"1 pieces? to train on, %d held out" % (split == "none"))
+            self.assertRegex(out, r"1 pieces? to train on, %s, " % ("1 held out \(the same ones\)" if split == "none" else "0 held out"))
             self.assertTrue((self.folder / ("runs/one%s/samples/piece_1.mid" % split)).exists())
 
     def test_chord_files(self):
@@ -147,6 +147,16 @@ class Music(Case):
             found = self.poph_json("evaluate", "runs/chords", "--data", "chords.json", "--split", split)
             self.assertEqual((found["split"], found["steps"], found["log_likelihood"]["steps"]), (split, steps, steps))
         self.assertEqual(self.poph_json("evaluate", "runs/chords")["split"], "test")
+        # Such a file keeps its own splits; a piece in which nothing sounds is no file skipped.
+        self.write("chords.json", json.dumps({"train": [*pieces[:2], [[], []]], "valid": pieces[2:3], "test": pieces[3:]}))
+        out = self.run_ok("x.toml", "--dry-run", "data.source=chords.json", "data.channels=['play']", "data.split=none")
+        self.assertRegex(out, r"2 pieces to train on, 1 held out, ")
+        self.assertRegex(out, r"; 0 of 1 files skipped, and 1 pieces of chord files\n")
+        self.assertRegex(out, r"skipped \S.*chords\.json train\[2\]: no note sounds")
+        out = self.run_ok("x.toml", "--dry-run", "data.source=['chords.json', 'music/0.mid']", "data.channels=['play']", "data.split=none")
+        self.assertRegex(out, r"3 pieces to train on, 2 held out \(1 of them trained on too\), ")
+        found = self.poph_json("evaluate", "runs/chords", "--data", "chords.json", "--split", "all", "data.split=none")
+        self.assertEqual((found["pieces"], found["steps"]), (4, 160))
         self.write("trainonly.json", json.dumps({"train": pieces}))
         self.refused(POPH, "evaluate", "runs/chords", "--data", "trainonly.json", "--split", "test", message="--split test: .*no such pieces")
 

@@ -110,6 +110,7 @@ class Commands(Case):
         self.write("low.mid", melody(20, lowest=20))
         for path, message in (("gone.mid", "gone.mid: .*No such file"), ("x.toml", "expected the header chunk"), ("low.mid", "no note of it sounds")):
             self.refused(POPH, "generate", "runs/x", "--prime", path, "--out", "none", message=r"generate\.prime: .*" + message)
+        self.refused(POPH, "generate", "runs/x", "--bars", "65537", "--out", "none", message="--bars", code=2)
         self.assertFalse((self.folder / "none").exists())
 
     def test_what_was_composed_can_be_read(self):

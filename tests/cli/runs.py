@@ -94,6 +94,19 @@ class Again(Case):
         (self.folder / "music/more.mid").unlink()
         self.assert_untouched(self.folder / "runs/y", before, but=("log.txt", "run.lock"))
 
+    def test_settings_are_refused_before_the_music_is_read(self):
+        self.run_ok("x.toml", "name=w")
+        before = contents(self.folder / "runs/w", but=("log.txt", "run.lock"))
+        for change in (["train.batch=2"], ["train.epochs=1"], ["train.patience=1"]):
+            out = self.refused(RUN, "x.toml", "name=w", *change, message="begun with other settings; %s: was " % change[0].split("=")[0])
+            self.assertNotIn("data:", out)
+        self.assert_untouched(self.folder / "runs/w", before, but=("log.txt", "run.lock"))
+
+    def test_a_prime_that_cannot_be_read_is_refused_before_training(self):
+        for more in ([], ["--dry-run"], ["--smoke"]):
+            out = self.refused(RUN, "x.toml", "name=prime", "generate.prime=gone.mid", *more, message=r"generate\.prime: .*gone\.mid: .*No such file")
+            self.assertNotIn("data:", out)
+
     def test_more_epochs_and_patience(self):
         self.run_ok("x.toml", "name=z")
         self.run_ok("x.toml", "name=z", "--out", "at once", "train.epochs=4", "train.patience=6")
