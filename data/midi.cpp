@@ -16,8 +16,7 @@
 namespace poph {
 namespace {
 
-constexpr uint8_t note_off_kind = 0x80, note_on_kind = 0x90, controller_kind = 0xB0, sustain_pedal = 64;
-constexpr uint8_t meta_end_of_track = 0x2F, meta_tempo = 0x51;
+constexpr uint8_t sustain_pedal = 64, meta_end_of_track = 0x2F, meta_tempo = 0x51;
 constexpr int max_quantity_bytes = 4;
 
 // Walks [at, end) of a file; every read is checked against `end`, every complaint names the byte.

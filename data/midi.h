@@ -9,7 +9,10 @@ namespace poph {
 
 inline constexpr int64_t max_file_bytes = int64_t{1} << 28;  // what read_file takes; keeps every tick below 2^56
 
-// A note-on (0x90, velocity above 0), a note-off (0x80) or a sustain pedal (0xB0, value 0..127).
+inline constexpr uint8_t note_off_kind = 0x80, note_on_kind = 0x90, controller_kind = 0xB0;
+inline constexpr int percussion_channel = 9;  // the tenth
+
+// A note-on (velocity above 0), a note-off or a sustain pedal (a controller of value 0..127).
 struct MidiEvent {
   int64_t tick = 0;
   uint8_t kind = 0, channel = 0, key = 0, value = 0;  // key: the pitch, or 64 for the pedal

@@ -5,22 +5,38 @@
 #include <bit>
 #include <cstring>
 
+#include "data/notes.h"
 #include "tensor/error.h"
 
 namespace poph {
 namespace {
 
-constexpr uint8_t note_off_kind = 0x80, note_on_kind = 0x90;
-constexpr int percussion_channel = 9;  // the tenth
-
 constexpr uint64_t high_bits = 0x8080808080808080u;
-static_assert(std::endian::native == std::endian::little, "Roll::append takes byte i of a word as note i");
+constexpr int64_t word_notes = 64, word_bytes = 8;
+static_assert(std::endian::native == std::endian::little, "a roll takes byte i of a word as note i, or as notes 8 i to 8 i + 7");
 
+// Play, replay and volume of each sounding cell there may be.
 template <class T>
-constexpr std::array<T, 128> volumes() {
-  std::array<T, 128> table{};
-  for (int k = 0; k < 128; ++k) table[k] = static_cast<T>(k) / T{127};
+constexpr std::array<std::array<T, 3>, 256> unpacked_cells() {
+  std::array<std::array<T, 3>, 256> table{};
+  for (int cell = 0; cell < 256; ++cell)
+    table[cell] = {T{1}, static_cast<T>(cell >> 7), static_cast<T>(cell & velocity_bits) / T{127}};
   return table;
+}
+
+// Bit n: cell n of at most 64 sounds.
+uint64_t sounding_bits(std::span<const Cell> cells) {
+  uint64_t bits = 0;
+  for (size_t first = 0; first < cells.size(); first += 8) {
+    uint64_t eight = 0;
+    if (cells.size() - first >= 8)
+      std::memcpy(&eight, &cells[first], 8);
+    else
+      std::memcpy(&eight, &cells[first], cells.size() - first);
+    const uint64_t sounding = ((eight & ~high_bits) + ~high_bits) & high_bits;  // a carry where a velocity is above 0
+    bits |= ((sounding >> 7) * 0x0102040810204080u >> 56) << first;             // gathers eight bits
+  }
+  return bits;
 }
 
 // Ticks to steps. A tick beyond the longest piece maps to max_steps, before anything can overflow.
@@ -71,68 +87,41 @@ class StepMap {
   std::vector<Piece> pieces_;
 };
 
-// The merged piece while it is decoded: a row of cells per step, grown as notes come.
+// The merged piece while it is decoded: a row of cells per step.
 class Grid {
  public:
-  explicit Grid(int64_t notes) : notes_(notes) {}
+  Grid(int64_t steps, int64_t notes) : notes_(notes), cells_(static_cast<size_t>(steps * notes)) {}
 
   // Volumes add up and are cut off at 1; a replay in any track is one.
   void add(int64_t step, int64_t note, Cell cell) {
     Cell& merged = cells_[step * notes_ + note];
-    sounding_cells_ += merged == 0;
     const int velocity = std::min((merged & velocity_bits) + (cell & velocity_bits), int{velocity_bits});
     merged = static_cast<Cell>(((merged | cell) & replay_bit) | velocity);
   }
 
-  void make_room(int64_t first, int64_t last) {  // for a note that sounds in steps [first, last]
-    require(last < max_steps, "decode: a note sounds at or after step ", max_steps, ", expected a piece of at most ", max_steps,
-            " steps");
-    sounding_ += last - first + 1;
-    require(sounding_ <= max_sounding_steps, "decode: notes sound for more than ", max_sounding_steps,
-            " steps together, expected at most so many");
-    const auto size = static_cast<size_t>((last + 1) * notes_);
-    if (cells_.size() < size) cells_.resize(size);
-  }
-
-  Roll packed(int64_t lowest_note) const {
-    const int64_t steps = static_cast<int64_t>(cells_.size()) / notes_;
-    Roll roll(lowest_note, notes_);
-    roll.reserve(steps, sounding_cells_);
-    for (int64_t step = 0; step < steps; ++step) roll.append(std::span(cells_).subspan(step * notes_, notes_));
-    return roll;
-  }
+  std::span<const Cell> cells() const { return cells_; }
 
  private:
-  int64_t notes_, sounding_ = 0, sounding_cells_ = 0;
+  int64_t notes_;
   std::vector<Cell> cells_;
 };
 
-// One pitch of one track: the note that sounds, and the step it was last heard or struck in, which stays open until time has
-// left it, because a louder note or a re-strike may still fall into it.
+// One pitch of one track. The step it was last heard or struck in stays open until time has left it, because a louder note or a
+// re-strike may still fall into it.
 class Voice {
  public:
-  void strike(int64_t tick, uint8_t velocity, const StepMap& step_of, Grid& grid, int64_t note) {
-    release(tick, step_of, grid, note);
-    move_to(step_of(tick), grid, note);
+  void strike(int64_t step, Grid& grid, int64_t note) {
+    move_to(step, grid, note);
     struck_ = true;
-    velocity_ = velocity;
-    on_tick_ = tick;
   }
 
-  void release(int64_t tick, const StepMap& step_of, Grid& grid, int64_t note) {
-    held_by_pedal = false;
-    if (velocity_ > 0 && tick > on_tick_) {
-      const int64_t first = step_of(on_tick_), last = step_of(tick - 1);
-      grid.make_room(first, last);
-      loudest_ = std::max(loudest_, velocity_);  // strike() opened step `first`
-      if (last > first) {
-        move_to(first + 1, grid, note);
-        for (int64_t step = first + 1; step < last; ++step) grid.add(step, note, velocity_);
-        step_ = last;
-        loudest_ = velocity_;
-      }
-    }
-    velocity_ = 0;
+  void sound(int64_t last, Cell velocity, Grid& grid, int64_t note) {  // from the open step on
+    loudest_ = std::max(loudest_, velocity);
+    if (last == step_) return;
+    move_to(step_ + 1, grid, note);
+    for (int64_t step = step_; step < last; ++step) grid.add(step, note, velocity);
+    step_ = last;
+    loudest_ = velocity;
   }
 
   // Closes the open step where time has passed it, and opens another one.
@@ -145,87 +134,75 @@ class Voice {
     struck_ = false;
   }
 
-  bool sounds() const { return velocity_ > 0; }
-  uint8_t pedal_channel = 0;
-  bool held_by_pedal = false;  // its note-off has come, the pedal of pedal_channel keeps it on
-
  private:
-  int64_t on_tick_ = 0, step_ = -1;
-  uint8_t velocity_ = 0;  // of the note that sounds, 0 for none
-  Cell loudest_ = 0;      // what sounded in the open step so far
-  bool struck_ = false;   // a note-on fell in the open step
-  bool before_ = false;   // the pitch plays in the step before the open one
+  int64_t step_ = -1;
+  Cell loudest_ = 0;     // what sounded in the open step so far
+  bool struck_ = false;  // a note-on fell in the open step
+  bool before_ = false;  // the pitch plays in the step before the open one
 };
 
 class Decoder {
  public:
   Decoder(const MidiFile& file, const RollSettings& settings)
-      : file_(file), settings_(settings), step_of_(file, settings.steps_per_quarter), grid_(settings.notes) {}
+      : by_channel_(file.format == 0), settings_(settings), step_of_(file, settings.steps_per_quarter) {
+    pair_notes(file, {settings.percussion, settings.sustain}, list_);
+  }
 
   Roll decode() {
-    for (const auto& track : file_.tracks) read(track);
-    return grid_.packed(settings_.lowest_note);
+    Grid grid(count_steps(), settings_.notes);
+    for (const auto& track : list_.tracks) read(std::span(list_.notes).subspan(track.first_note, track.notes), grid);
+    Roll roll(settings_.lowest_note, settings_.notes);
+    roll.append(grid.cells());
+    roll.shrink();
+    return roll;
   }
 
   int64_t dropped_notes() const { return dropped_notes_; }
 
  private:
-  // The voices of a part, which is a track, or in format 0 a channel: silent until the track's first note there.
-  std::vector<Voice>& part(const MidiEvent& event) {
-    auto& voices = parts_[file_.format == 0 ? event.channel : 0];
-    if (voices.empty()) voices.resize(static_cast<size_t>(settings_.notes));
-    return voices;
+  bool in_range(const Note& note) const {
+    return note.pitch >= settings_.lowest_note && note.pitch < settings_.lowest_note + settings_.notes;
   }
 
-  void read(const MidiTrack& track) {
-    pedal_.fill(false);
-    for (const auto& event : std::span(file_.events).subspan(track.first_event, track.events)) {
-      if (event.channel == percussion_channel && !settings_.percussion) continue;
-      if (event.kind != note_on_kind && event.kind != note_off_kind) {
-        if (settings_.sustain) move_pedal(event);
-        continue;
-      }
-      const int64_t note = event.key - settings_.lowest_note;
-      if (note < 0 || note >= settings_.notes) {
-        dropped_notes_ += event.kind == note_on_kind;
-        continue;
-      }
-      Voice& voice = part(event)[note];
-      if (event.kind == note_on_kind) {
-        voice.strike(event.tick, event.value, step_of_, grid_, note);
-      } else if (pedal_[event.channel] && voice.sounds()) {
-        voice.held_by_pedal = true;
-        voice.pedal_channel = event.channel;
-      } else {
-        voice.release(event.tick, step_of_, grid_, note);
-      }
+  int64_t count_steps() {
+    int64_t end_tick = 0;
+    for (const Note& note : list_.notes) {
+      const bool heard = in_range(note);
+      dropped_notes_ += !heard;
+      if (heard && note.duration > 0) end_tick = std::max(end_tick, note.onset + note.duration);
+    }
+    const int64_t steps = end_tick > 0 ? step_of_(end_tick - 1) + 1 : 0;
+    require(steps <= max_steps, "decode: a note sounds at or after step ", max_steps, ", expected a piece of at most ", max_steps,
+            " steps");
+    return steps;
+  }
+
+  void read(std::span<const Note> notes, Grid& grid) {
+    for (const Note& note : notes) {
+      if (!in_range(note)) continue;
+      auto& voices = parts_[by_channel_ ? note.channel : 0];
+      if (voices.empty()) voices.resize(static_cast<size_t>(settings_.notes));
+      const int64_t n = note.pitch - settings_.lowest_note, first = step_of_(note.onset);
+      voices[n].strike(first, grid, n);
+      if (note.duration == 0) continue;
+      const int64_t last = step_of_(note.onset + note.duration - 1);
+      sounding_ += last - first + 1;
+      require(sounding_ <= max_sounding_steps, "decode: notes sound for more than ", max_sounding_steps,
+              " steps together, expected at most so many");
+      voices[n].sound(last, note.velocity, grid, n);
     }
     for (auto& voices : parts_) {
-      for (size_t note = 0; note < voices.size(); ++note) {
-        voices[note].release(track.end_tick, step_of_, grid_, static_cast<int64_t>(note));
-        voices[note].move_to(max_steps + 1, grid_, static_cast<int64_t>(note));
-      }
+      for (size_t n = 0; n < voices.size(); ++n) voices[n].move_to(max_steps + 1, grid, static_cast<int64_t>(n));
       voices.clear();
     }
   }
 
-  void move_pedal(const MidiEvent& event) {
-    const bool down = event.value >= 64;
-    auto& voices = part(event);
-    if (!down && pedal_[event.channel])
-      for (size_t note = 0; note < voices.size(); ++note)
-        if (voices[note].held_by_pedal && voices[note].pedal_channel == event.channel)
-          voices[note].release(event.tick, step_of_, grid_, static_cast<int64_t>(note));
-    pedal_[event.channel] = down;
-  }
-
-  const MidiFile& file_;
+  const bool by_channel_;
   const RollSettings& settings_;
   StepMap step_of_;
-  Grid grid_;
-  std::array<std::vector<Voice>, 16> parts_;
-  std::array<bool, 16> pedal_{};
-  int64_t dropped_notes_ = 0;
+  NoteList list_;
+  std::array<std::vector<Voice>, 16> parts_;  // a track's, or in format 0 a channel's voices: none until its first note
+  int64_t dropped_notes_ = 0, sounding_ = 0;
 };
 
 }  // namespace
@@ -242,12 +219,6 @@ Roll::Roll(int64_t lowest_note, int64_t notes) : lowest_note_(lowest_note), note
   check(RollSettings{.lowest_note = lowest_note, .notes = notes});
 }
 
-void Roll::reserve(int64_t steps, int64_t sounding_cells) {
-  play_.reserve(static_cast<size_t>(steps * ((notes_ + 7) / 8)));
-  first_.reserve(static_cast<size_t>(steps));
-  cells_.reserve(static_cast<size_t>(sounding_cells));
-}
-
 void Roll::shrink() {
   play_.shrink_to_fit();
   first_.shrink_to_fit();
@@ -255,32 +226,45 @@ void Roll::shrink() {
 }
 
 void Roll::append(std::span<const Cell> cells) {
-  require(static_cast<int64_t>(cells.size()) == notes_, "roll: a step of ", cells.size(), " notes, expected ", notes_);
-  require(steps() < max_steps, "roll: a piece of more than ", max_steps, " steps");
-  std::array<Cell, 128> packed;
-  std::array<uint8_t, 16> play;
-  size_t count = 0, row_bytes = 0;
-  for (size_t first = 0; first < cells.size(); first += 8) {  // eight cells at once, as most are silent
-    uint64_t eight = 0;
-    std::memcpy(&eight, &cells[first], std::min<size_t>(8, cells.size() - first));
-    const uint64_t sounding = ((eight & ~high_bits) + ~high_bits) & high_bits;  // a carry where a velocity is above 0
-    require((eight & high_bits & ~sounding) == 0, "roll: a note is replayed at volume 0, expected a volume above 0");
-    const auto bits = static_cast<uint8_t>((sounding >> 7) * 0x0102040810204080u >> 56);  // gathers the eight bits
-    for (unsigned rest = bits; rest != 0; rest &= rest - 1) packed[count++] = cells[first + std::countr_zero(rest)];
-    play[row_bytes++] = bits;
+  const auto size = std::ssize(cells);
+  require(notes_ > 0 && size % notes_ == 0, "roll: steps of ", size, " cells, expected a multiple of ", notes_, " notes");
+  const int64_t before = steps(), after = before + size / notes_;
+  require(after <= max_steps, "roll: a piece of more than ", max_steps, " steps");
+  if (size == 0) return;
+  require(std::memchr(cells.data(), replay_bit, cells.size()) == nullptr,
+          "roll: a note is replayed at volume 0, expected a volume above 0");
+  play_.resize(static_cast<size_t>(after * row_bytes() + word_bytes));
+  first_.resize(static_cast<size_t>(after));
+  std::array<Cell, 4096> packed;  // on its way to cells_, which grows slowly by a few at a time
+  size_t count = 0;
+  for (int64_t step = before; step < after; ++step) {
+    if (count > packed.size() - 128) {
+      cells_.insert(cells_.end(), packed.data(), packed.data() + count);
+      count = 0;
+    }
+    first_[step] = static_cast<uint32_t>(cells_.size() + count);
+    for (int64_t note = 0; note < notes_; note += word_notes) {
+      const Cell* from = &cells[(step - before) * notes_ + note];
+      uint64_t bits = sounding_bits({from, static_cast<size_t>(std::min(word_notes, notes_ - note))});
+      std::memcpy(&play_[step * row_bytes() + note / 8], &bits, sizeof bits);
+      for (; bits != 0; bits &= bits - 1) packed[count++] = from[std::countr_zero(bits)];
+    }
   }
-  first_.push_back(static_cast<uint32_t>(cells_.size()));
   cells_.insert(cells_.end(), packed.data(), packed.data() + count);
-  play_.insert(play_.end(), play.data(), play.data() + row_bytes);
 }
 
+// A call for each step would take longer than most steps' few notes.
 template <class F>
-void Roll::each_sounding(int64_t step, F visit) const {
+[[gnu::always_inline]] inline void Roll::each_sounding(int64_t step, F visit) const {
   if (step < 0 || step >= steps()) return;
-  const int64_t row_bytes = (notes_ + 7) / 8;
+  const uint8_t* row = &play_[step * row_bytes()];
   const Cell* cell = cells_.data() + first_[step];
-  for (int64_t i = 0; i < row_bytes; ++i)
-    for (unsigned bits = play_[step * row_bytes + i]; bits != 0; bits &= bits - 1) visit(i * 8 + std::countr_zero(bits), *cell++);
+  for (int64_t note = 0; note < notes_; note += word_notes) {
+    uint64_t bits;
+    std::memcpy(&bits, row + note / 8, sizeof bits);
+    if (notes_ - note < word_notes) bits &= (uint64_t{1} << (notes_ - note)) - 1;  // the rest is the next row's
+    for (; bits != 0; bits &= bits - 1) visit(note + std::countr_zero(bits), *cell++);
+  }
 }
 
 int64_t Roll::bytes() const {
@@ -309,22 +293,23 @@ double Roll::volume_sum() const {
   return static_cast<double>(sum) / 127;
 }
 
-template <class T>
-void Roll::unpack(int64_t first_step, int64_t count, int64_t channels, int64_t pitch_shift, T* out, int64_t step_stride) const {
-  static constexpr auto volume = volumes<T>();
-  require(channels == 1 || channels == 3, "roll: unpack to ", channels, " channels, expected 1 or 3");
+template <int channels, class T>
+void Roll::unpack_to(int64_t first_step, int64_t count, int64_t pitch_shift, T* out, int64_t step_stride) const {
+  static constexpr auto unpacked = unpacked_cells<T>();
   for (int64_t k = 0; k < count; ++k, out += step_stride) {
-    std::fill_n(out, notes_ * channels, T{0});
+    std::memset(out, 0, static_cast<size_t>(notes_ * channels) * sizeof(T));
     each_sounding(first_step + k, [&](int64_t note, Cell cell) {
       const int64_t n = note + pitch_shift;
-      if (n < 0 || n >= notes_) return;
-      T* at = out + n * channels;
-      at[0] = 1;
-      if (channels == 1) return;
-      at[1] = (cell & replay_bit) != 0;
-      at[2] = volume[cell & velocity_bits];
+      if (n >= 0 && n < notes_) std::memcpy(out + n * channels, unpacked[cell].data(), channels * sizeof(T));
     });
   }
+}
+
+template <class T>
+void Roll::unpack(int64_t first_step, int64_t count, int64_t channels, int64_t pitch_shift, T* out, int64_t step_stride) const {
+  require(channels == 1 || channels == 3, "roll: unpack to ", channels, " channels, expected 1 or 3");
+  if (channels == 1) unpack_to<1>(first_step, count, pitch_shift, out, step_stride);
+  if (channels == 3) unpack_to<3>(first_step, count, pitch_shift, out, step_stride);
 }
 
 template void Roll::unpack(int64_t, int64_t, int64_t, int64_t, float*, int64_t) const;

@@ -31,9 +31,8 @@ class Roll {
   Roll() = default;
   Roll(int64_t lowest_note, int64_t notes);
 
-  void append(std::span<const Cell> cells);  // one step, a cell per note; replay without velocity is an error
-  void reserve(int64_t steps, int64_t sounding_cells);
-  void shrink();  // gives back what appending took in advance
+  void append(std::span<const Cell> cells);  // steps of a cell per note each; replay without velocity is an error
+  void shrink();                             // gives back what appending took in advance
 
   int64_t lowest_note() const { return lowest_note_; }
   int64_t notes() const { return notes_; }
@@ -55,11 +54,14 @@ class Roll {
   bool operator==(const Roll&) const = default;
 
  private:
+  int64_t row_bytes() const { return (notes_ + 7) / 8; }
   template <class F>
   void each_sounding(int64_t step, F visit) const;  // visit(note, cell), notes ascending
+  template <int channels, class T>
+  void unpack_to(int64_t first_step, int64_t count, int64_t pitch_shift, T* out, int64_t step_stride) const;
 
   int64_t lowest_note_ = 0, notes_ = 0;
-  std::vector<uint8_t> play_;    // [steps][(notes + 7) / 8], note n at bit n % 8
+  std::vector<uint8_t> play_;    // [steps][row_bytes], note n at bit n % 8; and zeros behind, so that any row reads as words
   std::vector<uint32_t> first_;  // [steps]: where a step's cells begin
   std::vector<Cell> cells_;      // the sounding cells, step by step, notes ascending
 };

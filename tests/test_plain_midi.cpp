@@ -1,0 +1,43 @@
+#include <boost/test/unit_test.hpp>
+
+#include "tests/plain_midi.h"
+
+using namespace poph;
+using namespace poph::test;
+
+BOOST_AUTO_TEST_SUITE(plain_midi)
+
+BOOST_AUTO_TEST_CASE(random_files_read_alike) {
+  Random random{21};
+  Compared compared;
+  for (int i = 0; i < 5000; ++i) {
+    const Bytes file = random_file(random);
+    BOOST_TEST_REQUIRE(difference(file, random_settings(random), compared) == "", "file " << i);
+  }
+  BOOST_TEST(compared.refused == 0);
+  BOOST_TEST(compared.rolls > 2000);
+}
+
+BOOST_AUTO_TEST_CASE(mutated_files_read_alike_or_are_refused_at_the_same_byte) {
+  Random random{22};
+  Compared compared;
+  for (int i = 0; i < 20000; ++i) {
+    Bytes file = random_file(random);
+    mutate(file, random);
+    BOOST_TEST_REQUIRE(difference(file, random_settings(random), compared) == "", "file " << i);
+  }
+  BOOST_TEST(compared.refused > 5000);
+  BOOST_TEST(compared.rolls > 2000);
+}
+
+BOOST_AUTO_TEST_CASE(whole_pieces_read_alike) {
+  Compared compared;
+  std::vector<uint8_t> buffer;
+  for (const char* name : {"fugue_16_g_minor", "twopart_invention_in_a_minor", "mz_545_2"}) {
+    const auto bytes = read_file(joined(POPH_SOURCE_ROOT, "/tests/golden/", name, ".mid"), buffer);
+    BOOST_TEST(difference({bytes.begin(), bytes.end()}, {}, compared) == "");
+  }
+  BOOST_TEST(compared.read == 3);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
