@@ -49,7 +49,7 @@ Graph::Graph(const std::function<void()>& work) {
   try {
     work();
     check(cudaStreamEndCapture(stream(), &recorded));
-    check(cudaGraphInstantiate(&graph_, recorded, 0));
+    check(cudaGraphInstantiateWithFlags(&graph_, recorded, 0));
     cudaGraphDestroy(recorded);
   } catch (...) {
     cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;

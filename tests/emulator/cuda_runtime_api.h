@@ -81,4 +81,6 @@ namespace poph::emulator {
 // bounds.
 void set_usable(cudaStream_t stream, void* block, size_t usable, size_t size);
 
+int64_t waits();  // how often the host has waited for the device
+
 }  // namespace poph::emulator

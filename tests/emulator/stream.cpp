@@ -42,6 +42,7 @@ std::vector<CUstream_st*>& streams() {
 }
 
 cudaError_t last_error = cudaSuccess;
+int64_t host_waits = 0;
 std::map<cudaError_t, std::string>& abouts() {
   static auto* all = new std::map<cudaError_t, std::string>;
   return *all;
@@ -56,6 +57,7 @@ void run_first(CUstream_st& stream) {
 
 // Runs the stream's work until `done`, or until it fails.
 cudaError_t run_until(CUstream_st& stream, const std::function<bool()>& done) {
+  ++host_waits;
   const OpenDevice open;
   try {
     while (!done()) run_first(stream);
@@ -125,6 +127,8 @@ cudaError_t forbid_in_capture(const char* call) {
   }
   return cudaSuccess;
 }
+
+int64_t waits() { return host_waits; }
 
 void finish_all_streams() {
   for (CUstream_st* stream : streams()) finish(*stream);
