@@ -3,7 +3,8 @@
 #include "tensor/parallel.h"
 
 // softmax(scale Q K' + mask) V in tiles of queries, so that memory is linear in the lengths; the row's log-sum-exp is kept and
-// the probabilities recomputed in the backward pass (Dao et al. 2022, "FlashAttention", without its tiling of keys).
+// the probabilities recomputed in the backward pass (Dao et al. 2022, "FlashAttention", without its tiling of keys). The forms that
+// have that too: attention_blocks.cpp for the CPU in float32, flash_attention.cu for the GPU.
 namespace poph {
 namespace {
 
@@ -163,8 +164,18 @@ Tensor narrow_copy(const Tensor& scores, Dtype dtype) {
   return scores.dtype() == dtype ? scores : Tensor(scores.shape(), dtype, scores.device());
 }
 
-AttentionDrop make_drop(const AttentionSettings& settings, int64_t keys) {
-  return {settings.key, drop_threshold(settings.dropout), settings.dropout > 0 ? 1 / (1 - settings.dropout) : 0.0, (keys + 3) / 4};
+AttentionPlan plan_of(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSettings& settings) {
+  const AttentionSizes s = check_sizes(q, k, v, settings);
+  const AttentionDrop drop{q.device() == Device::cpu ? settings.key.fixed() : settings.key, drop_threshold(settings.dropout),
+                           settings.dropout > 0 ? 1 / (1 - settings.dropout) : 0.0, (s.keys + 3) / 4};
+  return {s, {s.keys - s.queries, settings.visible_step, s.keys}, drop, settings.scale};
+}
+
+// The blocked form copies keys and values into panels, which pays from this many queries on.
+constexpr int64_t queries_worth_panels = 9;
+
+bool has_blocks(const Tensor& q) {
+  return q.device() == Device::cpu && q.dtype() == Dtype::f32 && q.shape()[1] >= queries_worth_panels;
 }
 
 #ifdef POPH_KERNELS
@@ -175,46 +186,38 @@ bool has_flash_kernel(const Tensor& q, const AttentionSizes& s) {
 
 }  // namespace
 
-AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSettings& settings) {
-  const AttentionSizes s = check_sizes(q, k, v, settings);
-  const VisibleKeys visible{s.keys - s.queries, settings.visible_step, s.keys};
-  const AttentionDrop drop = make_drop(settings, s.keys);
-#ifdef POPH_KERNELS
-  if (has_flash_kernel(q, s)) return flash_attention(q, k, v, s, settings.scale, visible, drop);
-#endif
+AttentionResult attention_plain(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSettings& settings) {
+  const AttentionPlan plan = plan_of(q, k, v, settings);
+  const AttentionSizes& s = plan.sizes;
   const Dtype wide = accumulate_dtype(q.dtype());
   AttentionResult result{Tensor(q.shape(), q.dtype(), q.device()), Tensor({s.groups, s.heads, s.queries}, wide, q.device())};
   visit_dtype(q.dtype(), [&](auto type) {
     using T = decltype(type);
     using A = accumulate_t<T>;
-    for_each_tile(s, visible, [&](const Tile& tile) {
+    for_each_tile(s, plan.visible, [&](const Tile& tile) {
       Tensor scores({s.heads, tile.groups, tile.queries, tile.keys}, wide, q.device()), weights = narrow_copy(scores, q.dtype());
       const Products<T> products{q.device(), s, tile};
       products.scores(q, k, scores.data<A>());
       for_each_row(q.device(), s.heads * tile.groups * tile.queries, tile.keys,
-                   SoftmaxRow<T>{scores.data<A>(), result.log_sum_exp.data<A>(), weights.data<T>(), A(settings.scale), {s, tile}, visible,
-                                 drop});
+                   SoftmaxRow<T>{scores.data<A>(), result.log_sum_exp.data<A>(), weights.data<T>(), A(plan.scale), {s, tile}, plan.visible,
+                                 plan.drop});
       products.gather(weights.data<T>(), v, result.y);
     });
   });
   return result;
 }
 
-AttentionGradients attention_grad(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionResult& forward,
-                                  const AttentionSettings& settings, const Tensor& dy) {
-  const AttentionSizes s = check_sizes(q, k, v, settings);
-  const VisibleKeys visible{s.keys - s.queries, settings.visible_step, s.keys};
-  const AttentionDrop drop = make_drop(settings, s.keys);
-#ifdef POPH_KERNELS
-  if (has_flash_kernel(q, s)) return flash_attention_grad(q, k, v, forward, s, settings.scale, visible, drop, dy);
-#endif
+AttentionGradients attention_grad_plain(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionResult& forward,
+                                        const AttentionSettings& settings, const Tensor& dy) {
+  const AttentionPlan plan = plan_of(q, k, v, settings);
+  const AttentionSizes& s = plan.sizes;
   const Dtype wide = accumulate_dtype(q.dtype());
   AttentionGradients g{Tensor(q.shape(), q.dtype(), q.device()), Tensor::zeros(k.shape(), wide, k.device()),
                        Tensor::zeros(v.shape(), wide, v.device())};
   visit_dtype(q.dtype(), [&](auto type) {
     using T = decltype(type);
     using A = accumulate_t<T>;
-    for_each_tile(s, visible, [&](const Tile& tile) {
+    for_each_tile(s, plan.visible, [&](const Tile& tile) {
       const Shape shape{s.heads, tile.groups, tile.queries, tile.keys};
       Tensor scores(shape, wide, q.device()), dscores(shape, wide, q.device());
       Tensor weights = narrow_copy(scores, q.dtype()), dweights = narrow_copy(dscores, q.dtype());
@@ -223,13 +226,30 @@ AttentionGradients attention_grad(const Tensor& q, const Tensor& k, const Tensor
       products.scores(dy, v, dscores.data<A>());
       for_each_row(q.device(), shape.rows(), tile.keys,
                    SoftmaxGradRow<T>{scores.data<A>(), dscores.data<A>(), weights.data<T>(), dweights.data<T>(),
-                                     forward.log_sum_exp.data<A>(), A(settings.scale), {s, tile}, visible, drop});
+                                     forward.log_sum_exp.data<A>(), A(plan.scale), {s, tile}, plan.visible, plan.drop});
       products.scatter(weights.data<T>(), dy, g.dv);
       products.gather(dweights.data<T>(), k, g.dq);
       products.scatter(dweights.data<T>(), q, g.dk);
     });
   });
   return {g.dq, g.dk.to(k.dtype()), g.dv.to(v.dtype())};
+}
+
+AttentionResult attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSettings& settings) {
+  const AttentionPlan plan = plan_of(q, k, v, settings);
+#ifdef POPH_KERNELS
+  if (has_flash_kernel(q, plan.sizes)) return flash_attention(q, k, v, plan.sizes, plan.scale, plan.visible, plan.drop);
+#endif
+  return has_blocks(q) ? attention_blocks(q, k, v, plan) : attention_plain(q, k, v, settings);
+}
+
+AttentionGradients attention_grad(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionResult& forward,
+                                  const AttentionSettings& settings, const Tensor& dy) {
+  const AttentionPlan plan = plan_of(q, k, v, settings);
+#ifdef POPH_KERNELS
+  if (has_flash_kernel(q, plan.sizes)) return flash_attention_grad(q, k, v, forward, plan.sizes, plan.scale, plan.visible, plan.drop, dy);
+#endif
+  return has_blocks(q) ? attention_grad_blocks(q, k, v, forward, plan, dy) : attention_grad_plain(q, k, v, forward, settings, dy);
 }
 
 }  // namespace poph

@@ -43,6 +43,18 @@ struct AttentionDrop {
   POPH_HD T factor(uint32_t bits) const { return bits >= threshold ? T(kept) : T(0); }
 };
 
+struct AttentionPlan {  // what one call is to do
+  AttentionSizes sizes;
+  VisibleKeys visible;
+  AttentionDrop drop;
+  double scale;
+};
+
+// The CPU's float32 form (attention_blocks.cpp).
+AttentionResult attention_blocks(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionPlan& plan);
+AttentionGradients attention_grad_blocks(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionResult& forward,
+                                         const AttentionPlan& plan, const Tensor& dy);
+
 #ifdef POPH_KERNELS
 // The GPU's form of float32 and bf16 (flash_attention.cu), for heads that are at most so wide, with the arguments checked: tiles of
 // queries and keys, no scores in memory.

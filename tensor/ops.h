@@ -149,6 +149,11 @@ struct AttentionGradients {
 };
 AttentionGradients attention_grad(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionResult& forward,
                                   const AttentionSettings& settings, const Tensor& dy);
+// The same from matrix products and softmax rows over all keys: what runs on the GPU, in f64 and bf16 and for a few queries, and
+// the twin of the CPU's blocked form (attention_blocks.cpp).
+AttentionResult attention_plain(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSettings& settings);
+AttentionGradients attention_grad_plain(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionResult& forward,
+                                        const AttentionSettings& settings, const Tensor& dy);
 
 // -- losses (loss.cu)
 Tensor bce_with_logits(const Tensor& logit, const Tensor& target);               // max(x,0) - x t + log(1 + exp(-|x|))

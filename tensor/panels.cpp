@@ -62,7 +62,7 @@ struct Product {
       for (int r = 0; r < R; ++r) __builtin_prefetch(c + r * p.c_stride, 1);
     typename Simd<W>::Vector sum[R][G] = {};
     multiply<W, R, G>(sum, p.a + row * p.a_row_stride + first_k * p.a_k_stride, p.a_row_stride, p.a_k_stride,
-                      p.panels + column * p.depth + first_k * G * W, depth);
+                      p.panels + column * p.packed_depth + first_k * G * W, depth);
     if (add)
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r)
@@ -109,22 +109,53 @@ void PanelProduct::operator()() const { run_kernel(Product{*this}); }
 
 int64_t panel_width() { return layout().width; }
 
+// A row's part in one panel.
+static void pack_part(const float* part, int64_t count, int64_t width, float* to) {
+  if (!part) {
+    std::fill_n(to, width, 0.0f);
+  } else if (count == widest) {
+    std::memcpy(to, part, widest * sizeof(float));  // a constant size: no call
+  } else {
+    std::copy_n(part, count, to);
+    std::fill(to + count, to + width, 0.0f);
+  }
+}
+
 void pack_row(const float* row, int64_t k, int64_t depth, int64_t n, float* panels) {
   for_each_panel(n, [&](int64_t first, int64_t count, int64_t width) {
-    float* to = panels + first * depth + k * width;
-    if (!row) {
-      std::fill_n(to, width, 0.0f);
-    } else if (count == widest) {
-      std::memcpy(to, row + first, widest * sizeof(float));  // a constant size: no call
-    } else {
-      std::copy_n(row + first, count, to);
-      std::fill(to + count, to + width, 0.0f);
-    }
+    pack_part(row ? row + first : nullptr, count, width, panels + first * depth + k * width);
   });
 }
 
 void pack_columns(const float* b, int64_t stride, int64_t depth, int64_t n, float* panels) {
-  for (int64_t k = 0; k < depth; ++k) pack_row(b + k * stride, k, depth, n, panels);
+  for_each_panel(n, [&](int64_t first, int64_t count, int64_t width) {
+    for (int64_t k = 0; k < depth; ++k) pack_part(b + k * stride + first, count, width, panels + first * depth + k * width);
+  });
+}
+
+// In squares of 4 x 4, which two rounds of shuffles transpose.
+void pack_transposed(const float* b, int64_t stride, int64_t depth, int64_t n, float* panels) {
+  using Four = Simd<4>::Vector;
+  for_each_panel(n, [&](int64_t first, int64_t count, int64_t width) {
+    const float* from = b + first * stride;
+    float* to = panels + first * depth;
+    const int64_t whole_columns = count / 4 * 4, whole_depth = depth / 4 * 4;
+    for (int64_t j = 0; j < whole_columns; j += 4)
+      for (int64_t k = 0; k < whole_depth; k += 4) {
+        const float* corner = from + j * stride + k;
+        const Four row0 = load<4>(corner), row1 = load<4>(corner + stride), row2 = load<4>(corner + 2 * stride),
+                   row3 = load<4>(corner + 3 * stride);
+        const Four low01 = __builtin_shufflevector(row0, row1, 0, 4, 1, 5), low23 = __builtin_shufflevector(row2, row3, 0, 4, 1, 5),
+                   high01 = __builtin_shufflevector(row0, row1, 2, 6, 3, 7), high23 = __builtin_shufflevector(row2, row3, 2, 6, 3, 7);
+        float* square = to + k * width + j;
+        store<4>(square, __builtin_shufflevector(low01, low23, 0, 1, 4, 5));
+        store<4>(square + width, __builtin_shufflevector(low01, low23, 2, 3, 6, 7));
+        store<4>(square + 2 * width, __builtin_shufflevector(high01, high23, 0, 1, 4, 5));
+        store<4>(square + 3 * width, __builtin_shufflevector(high01, high23, 2, 3, 6, 7));
+      }
+    for (int64_t k = 0; k < depth; ++k)  // what squares leave, and zeros behind the columns
+      for (int64_t j = k < whole_depth ? whole_columns : 0; j < width; ++j) to[k * width + j] = j < count ? from[j * stride + k] : 0;
+  });
 }
 
 }  // namespace poph

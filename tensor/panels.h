@@ -117,7 +117,8 @@ struct PanelProduct {
   const float* panels;
   float* c;
   int64_t c_stride;
-  bool add;  // to what C holds
+  bool add;                      // to what C holds
+  int64_t packed_depth = depth;  // of the panels: B may be the first rows of what was packed
   void operator()() const;
 };
 
@@ -127,5 +128,6 @@ int64_t panel_width();  // columns of a whole panel, at this level
 // B [depth, n], rows `stride` apart, into panels: panel p begins at element p panel_width() depth.
 void pack_row(const float* row, int64_t k, int64_t depth, int64_t n, float* panels);  // row k of B; nullptr: zeros
 void pack_columns(const float* b, int64_t stride, int64_t depth, int64_t n, float* panels);
+void pack_transposed(const float* b, int64_t stride, int64_t depth, int64_t n, float* panels);  // the same of B' [n, depth]
 
 }  // namespace poph

@@ -15,16 +15,20 @@ struct Philox4 {
   uint32_t word[4];
 };
 
+constexpr uint32_t philox_multiplier0 = 0xD2511F53, philox_multiplier1 = 0xCD9E8D57;
+constexpr uint32_t philox_step0 = 0x9E3779B9, philox_step1 = 0xBB67AE85;  // of the key, from round to round
+constexpr int philox_rounds = 10;
+
 struct PhiloxState {
   uint32_t c0, c1, c2, c3, key0, key1;
   POPH_RANDOM_HD void round() {
-    const uint64_t product0 = uint64_t{0xD2511F53u} * c0, product1 = uint64_t{0xCD9E8D57u} * c2;
+    const uint64_t product0 = uint64_t{philox_multiplier0} * c0, product1 = uint64_t{philox_multiplier1} * c2;
     c0 = static_cast<uint32_t>(product1 >> 32) ^ c1 ^ key0;
     c1 = static_cast<uint32_t>(product1);
     c2 = static_cast<uint32_t>(product0 >> 32) ^ c3 ^ key1;
     c3 = static_cast<uint32_t>(product0);
-    key0 += 0x9E3779B9u;
-    key1 += 0xBB67AE85u;
+    key0 += philox_step0;
+    key1 += philox_step1;
   }
 };
 

@@ -2,6 +2,7 @@
 #include <boost/test/unit_test.hpp>
 #include <cmath>
 
+#include "tensor/panels.h"
 #include "tests/support.h"
 
 namespace {
@@ -187,6 +188,72 @@ BOOST_AUTO_TEST_CASE(misfits_are_errors) {
   BOOST_TEST(message(x, x, x, {.heads = 4}) == "attention: q [2,5,6], k [2,5,6], v [2,5,6], 4 heads");
   BOOST_TEST(message(x, x, x, {.visible_step = -1}) == "attention: visible_step -1, expected 0 or more");
   BOOST_TEST(message(x, x, x, {.dropout = 1}) == "attention: dropout 1, expected [0, 1)");
+}
+
+// The CPU's blocked form at every level of instructions against products and softmax rows, with the same masks drawn.
+BOOST_AUTO_TEST_CASE(blocks_agree_with_their_twin) {
+  const std::vector<Row> rows{{3, 9, 9, 2, 5, 0},     {2, 47, 47, 3, 16, 1},    {5, 48, 48, 4, 64, 0},    {1, 49, 65, 1, 47, 5},
+                              {2, 88, 88, 2, 33, 48}, {1, 130, 130, 1, 1, 0},   {1, 300, 300, 2, 64, 48}, {1, 61, 300, 1, 100, 7},
+                              {2, 10, 1100, 1, 8, 0}, {1, 1100, 1100, 1, 12, 1}};
+  for (CpuLevel level : {CpuLevel::baseline, CpuLevel::avx2, CpuLevel::avx512})
+    for (const Row& r : rows)
+      for (double dropout : {0.0, 0.1}) {
+        limit_cpu_level(level);
+        AttentionSettings settings = settings_of(r);
+        settings.dropout = dropout;
+        settings.key = {.seed = 3, .site = 4, .step = 5};
+        const Tensors in = inputs_of(r, Dtype::f32);
+        const Tensor dy = random_input(in[0].shape(), 9, Dtype::f32);
+        const AttentionResult found = attention(in[0], in[1], in[2], settings),
+                              expected = attention_plain(in[0], in[1], in[2], settings);
+        const std::string about = joined(r, ", dropout ", dropout, ", level ", static_cast<int>(level));
+        BOOST_TEST(relative_difference(found.y, expected.y) < 2e-6, about);
+        BOOST_TEST(relative_difference(found.log_sum_exp, expected.log_sum_exp) < 2e-6, about);
+        const AttentionGradients g = attention_grad(in[0], in[1], in[2], found, settings, dy),
+                                 e = attention_grad_plain(in[0], in[1], in[2], expected, settings, dy);
+        BOOST_TEST(relative_difference(g.dq, e.dq) < 5e-6, about);
+        BOOST_TEST(relative_difference(g.dk, e.dk) < 5e-6, about);
+        BOOST_TEST(relative_difference(g.dv, e.dv) < 5e-6, about);
+        // A step that is read where it lies draws the same.
+        const uint32_t step = 5;
+        settings.key = {.seed = 3, .site = 4, .step = 77, .step_at = &step};
+        BOOST_TEST(same_bits(attention(in[0], in[1], in[2], settings).y, found.y), about);
+      }
+  limit_cpu_level(CpuLevel::avx512);
+}
+
+BOOST_AUTO_TEST_CASE(blocks_do_not_depend_on_the_number_of_threads) {
+  for (const Row& r : {Row{1, 700, 700, 3, 20, 48}, Row{30, 48, 48, 2, 16, 0}}) {
+    AttentionSettings settings = settings_of(r);
+    settings.dropout = 0.2;
+    const Tensors in = inputs_of(r, Dtype::f32);
+    const auto run = [&](int count) {
+      const Threads threads(count);
+      const AttentionResult forward = attention(in[0], in[1], in[2], settings);
+      const AttentionGradients g =
+          attention_grad(in[0], in[1], in[2], forward, settings, in[0].shape() == in[1].shape() ? in[1] : in[0]);
+      return Tensors{forward.y, forward.log_sum_exp, g.dq, g.dk, g.dv};
+    };
+    const Tensors one = run(1), three = run(3);
+    for (size_t i = 0; i < one.size(); ++i) BOOST_TEST(same_bits(one[i], three[i]), r << ", result " << i);
+  }
+}
+
+// Twice the positions take twice the memory, not four times.
+BOOST_AUTO_TEST_CASE(memory_is_linear_in_the_length) {
+  const auto peak = [](int64_t positions) {
+    const Tensors in = inputs_of({1, positions, positions, 2, 32, 48}, Dtype::f32);
+    const AttentionSettings settings = settings_of({1, positions, positions, 2, 32, 48});
+    const size_t before = memory_use(Device::cpu).in_use;
+    reset_peak(Device::cpu);
+    const AttentionResult forward = attention(in[0], in[1], in[2], settings);
+    attention_grad(in[0], in[1], in[2], forward, settings, in[0]);
+    return static_cast<double>(memory_use(Device::cpu).peak - before);
+  };
+  const Threads threads(2);
+  const double once = peak(1536), twice = peak(3072), four_times = peak(6144);
+  BOOST_TEST(twice < 2.3 * once);
+  BOOST_TEST(four_times < 2.3 * twice);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -142,7 +142,7 @@ class Music(Case):
         for bad, message in (("{", "not JSON"), ('{"dev": []}', "expected train, valid or test"), ('{"train": [[["C"]]]}', "a string"),
                              ('{"train": [[[200]]]}', "above 127"), ("{}", "found no pieces")):
             self.write("bad.json", bad)
-            self.refused(RUN, *play_only, "data.source=bad.json", message=r"bad\.json: .*" + message)
+            self.refused(RUN, *play_only, "name=bad", "data.source=bad.json", message=r"bad\.json: .*" + message)
         for split, steps in (("train", 80), ("valid", 40), ("test", 40), ("all", 160)):
             found = self.poph_json("evaluate", "runs/chords", "--data", "chords.json", "--split", split)
             self.assertEqual((found["split"], found["steps"], found["log_likelihood"]["steps"]), (split, steps, steps))
