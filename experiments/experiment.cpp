@@ -16,6 +16,7 @@
 #include "experiments/trainer.h"
 #include "nn/checkpoint.h"
 #include "poph_version.h"
+#include "tensor/panels.h"
 
 namespace poph {
 namespace {
@@ -127,6 +128,12 @@ void dry_run(const Config& config, Biaxial& model, const Data& data, Device devi
                             seconds, batch.size(), trainer.batches_per_epoch(), human_time(steps * seconds * (1 + validation)), config.train.epochs));
 }
 
+// The form of the CPU's float32 kernels that this processor runs.
+const char* cpu_kernels() {
+  constexpr const char* levels[] = {"baseline", "AVX2", "AVX-512"};
+  return levels[static_cast<int>(cpu_level())];
+}
+
 void describe_run(nlohmann::json& run, const RunOptions& options, const Config& config, Biaxial& model, const Data& data, Device device) {
   char host[64] = {};
   gethostname(host, sizeof host - 1);
@@ -142,6 +149,7 @@ void describe_run(nlohmann::json& run, const RunOptions& options, const Config& 
   run["seed"] = config.seed;
   run["device"] = device_name(device);
   run["threads"] = threads();
+  run["cpu_kernels"] = cpu_kernels();
   run["blas"] = blas_name();
   run["sittings"] = run.value("sittings", 0) + 1;
   run["data"] = {{"fingerprint", data.corpus.fingerprint},     {"files", data.corpus.files},
@@ -260,7 +268,8 @@ int run_experiment(const RunOptions& options) {
     folder = std::make_unique<RunFolder>(path);
     progress.log_to(folder->file("log.txt"));
   }
-  progress.line(fmt::format("PopH {} ({}) on {}, {} threads", POPH_VERSION, POPH_REVISION, device_name(device), threads()));
+  progress.line(fmt::format("PopH {} ({}) on {}, {} threads{}", POPH_VERSION, POPH_REVISION, device_name(device), threads(),
+                            device == Device::cpu ? fmt::format(", {} kernels", cpu_kernels()) : ""));
   say_precision(config.train.precision, device, progress);
 
   // What can be refused at once is, rather than after hours: reading the music and training take long.

@@ -88,7 +88,10 @@ class Server:
         return self.line()
 
     def stop(self):
-        self.process.stdin.close()
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:  # it ended by itself, which was said where it was asked
+            pass
         self.process.wait()
 
     def __enter__(self):
