@@ -53,7 +53,7 @@ class Peers:
                 return "no virtual environment could be made in " + str(VENV) + " (Debian: apt-get install python3-venv)"
         if not subprocess.run([self.python, "-c", f"import {package}"], capture_output=True).returncode:
             return None
-        wanted = [f"{name}=={PINNED[name]}" for name in {package, "numpy"}]
+        wanted = [f"{name}=={PINNED[name]}" for name in (package, "numpy")]  # numpy: what the others take along
         say("installing", *wanted, "in", VENV)
         done = subprocess.run([self.python, "-m", "pip", "install", "--disable-pip-version-check", *wanted], capture_output=True, text=True)
         return "pip: " + last_line(done.stderr) if done.returncode else None
