@@ -114,7 +114,7 @@ void TrainingStep::queue_work(Size& size) {
   forget_gradients(model_);
   {
     const Arena::Scope scope(arena_ ? &*arena_ : nullptr);
-    Pass pass{.training = true, .seed = config_.seed, .step = static_cast<uint32_t>(optimizer_.updates - 1)};
+    Pass pass{.training = true, .seed = config_.seed, .step_at = reinterpret_cast<const uint32_t*>(in.number.data<int32_t>())};
     const Losses losses = loss_(model_(in.batch.input, in.batch.target, in.batch.beat, pass), in.batch.target);
     for (const auto& [place, loss] : {std::pair{play, &losses.play},
                                       {harmony, &losses.harmony},
