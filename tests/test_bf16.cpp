@@ -190,7 +190,7 @@ BOOST_AUTO_TEST_CASE(gradients_of_a_linear_layer) {
 
 BOOST_AUTO_TEST_CASE(parameters_are_never_bf16) {
   Tensor x = random_input({3}, 1, Dtype::bf16);
-  BOOST_TEST(message_of([&] { sgd_update(x, x, 0.1); }) == "expected f32 or f64, found bf16");
+  BOOST_TEST(message_of([&] { sgd_update(x, x, OptimizerStep{}.on(Device::cpu)); }) == "expected f32 or f64, found bf16");
   BOOST_TEST(message_of([&] { add_bias(x, x); }) == "add_bias: x bf16 [3], bias bf16 [3]");
   const Tensor four = random_input({1, 1, 3, 2}, 1, Dtype::bf16), weight = random_input({4, 2}, 1, Dtype::bf16);
   BOOST_TEST(
