@@ -98,13 +98,15 @@ class Disks(Case):
             self.assertEqual((self.folder / path).read_text(), "precious")
 
     def test_two_processes(self):
-        with self.start(RUN, "x.toml", "name=two", "train.epochs=100000", "train.patience=100000") as first:
+        first = self.start(RUN, "x.toml", "name=two", "train.epochs=100000", "train.patience=100000")
+        try:  # a check that fails must not leave the test waiting for it
             first.stdout.readline()
             for words in ((), ("--restart",)):
                 self.refused(RUN, "x.toml", "name=two", *words, message=r"runs/two is in use by process %d on \S+: " % first.pid)
             while not (self.folder / "runs/two/checkpoints/last.safetensors").exists():
                 time.sleep(0.01)
             self.poph_ok("generate", "runs/two", "--bars", "1")  # looking is free
+        finally:
             first.send_signal(signal.SIGKILL)
             first.communicate()
         shutil.rmtree(self.folder / "runs/two")
