@@ -31,7 +31,7 @@ struct SimdInts {
 template <int W>
 POPH_INLINE typename Simd<W>::Vector exp2_of(typename Simd<W>::Vector x) {
   using Vector = typename Simd<W>::Vector;
-  using Ints = typename SimdInts<W>::Vector;
+  typedef uint32_t Bits __attribute__((vector_size(W * sizeof(uint32_t))));  // wraps, below -126, where 0 is taken in its place
   constexpr float rounds = 12582912;  // 1.5 * 2^23: adding it leaves the nearest integer in the lowest bits
   const Vector shifted = x + rounds, f = x - (shifted - rounds);
   Vector p = 0.001326472730f * f + 0.009671512991f;
@@ -39,7 +39,7 @@ POPH_INLINE typename Simd<W>::Vector exp2_of(typename Simd<W>::Vector x) {
   p = p * f + 0.240222424269f;
   p = p * f + 0.693147003651f;
   p = p * f + 1.0f;
-  const Vector power = (Vector)(((Ints)shifted << 23) + 0x3F800000);
+  const Vector power = (Vector)(((Bits)shifted << 23) + 0x3F800000u);
   return x < -126.0f ? Vector{} : p * power;
 }
 

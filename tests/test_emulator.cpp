@@ -152,14 +152,14 @@ BOOST_AUTO_TEST_CASE(barriers_and_shuffles_that_cannot_end_are_errors) {
   int32_t* const to = y.data<int32_t>();
   const std::string divergent = failure_of([&] { launch_kernel(reverse<float, divergent_barrier>, 1, 48, 0, x.data<float>()); });
   BOOST_TEST(says(divergent, "reverse<float, "));
-  BOOST_TEST(says(divergent, "<<<1, 48>>>, block 0: thread 0 waits at __syncthreads (test_emulator.cpp:"));
+  BOOST_TEST(says(divergent, "<<<1, 48>>>, block 0: thread 0 waits at __syncthreads (emulator_kernels.h:"));
   BOOST_TEST(says(divergent, "), and thread 16 has ended"));
   BOOST_TEST(
       says(failure_of([&] { launch_kernel(ask_an_absent_lane, 1, 48, 0, to); }), "reads a lane that does not take part: 20"));
   BOOST_TEST(says(failure_of([&] { launch_kernel(forget_itself, 1, 32, 0, to); }),
                   "is not in the mask of its own __shfl_sync of mask 0xffff ("));
   BOOST_TEST(says(failure_of([&] { launch_kernel(wait_in_different_calls, 1, 32, 0, to); }),
-                  "thread 0 waits at a vote of mask 0xffffffff (test_emulator.cpp:"));
+                  "thread 0 waits at a vote of mask 0xffffffff (emulator_kernels.h:"));
   BOOST_TEST(says(failure_of([&] { launch_kernel(wait_at_different_barriers, 1, 32, 0); }),
                   "threads 0 and 1 are at different barriers"));
   launch_kernel(store_at, 1, 1, 0, x.data<float>(), 0);  // and the device goes on

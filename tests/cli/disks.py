@@ -105,7 +105,10 @@ class Disks(Case):
                 self.refused(RUN, "x.toml", "name=two", *words, message=r"runs/two is in use by process %d on \S+: " % first.pid)
             while not (self.folder / "runs/two/checkpoints/last.safetensors").exists():
                 time.sleep(0.01)
-            self.poph_ok("generate", "runs/two", "--bars", "1")  # looking is free
+            # Looking is free, and whoever looks in the middle of a save takes the pair before it and says so.
+            code, out, err = self.call(POPH, "generate", "runs/two", "--bars", "1")
+            self.assertEqual(code, 0, err)
+            self.assertRegex(err, r"\A(\S+ and \S+ are of different saves .*: taking the pair before them, \S+\n)?\Z")
         finally:
             first.send_signal(signal.SIGKILL)
             first.communicate()
