@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 
 #include "data/windows.h"
 
@@ -28,13 +29,11 @@ class Composer {
   }
 
   void step() {
-    if (settings_.context > 0) {  // targets up to the last step but one are known, the last is what is composed now
-      stream_.reset();
-      const int64_t now = static_cast<int64_t>(steps_.size());
-      if (settings_.context > 1) read(now - settings_.context, settings_.context - 1);
-    }
-    const int64_t previous = static_cast<int64_t>(steps_.size()) - 1;
-    stream_.begin_step(inputs(previous, 1), beats(previous, 1));
+    const int64_t now = static_cast<int64_t>(steps_.size());
+    if (settings_.context > 0)
+      stream_.begin_step(reread(now));
+    else
+      stream_.begin_step(prepared(now - 1, 1));
     std::vector<double> next(settings_.pieces * notes_ * channels_, 0.0), chosen;
     for (int64_t position = 0; position < notes_; ++position) {
       const Prediction prediction = stream_.next_note(position, position ? tensor(chosen, {1, settings_.pieces, 1, channels_}) : Tensor());
@@ -105,11 +104,30 @@ class Composer {
     }
     constexpr int64_t chunk = 64;
     for (int64_t first = -1; settings_.context == 0 && first < prime.steps() - 1; first += chunk)
-      read(first, std::min(chunk, prime.steps() - 1 - first));
+      read(prepared(first, std::min(chunk, prime.steps() - 1 - first)), first);
   }
 
-  // Feeds input steps [first, first + count), whose targets, one later, are known.
-  void read(int64_t first, int64_t count) { stream_.follow(inputs(first, count), inputs(first + 1, count), beats(first, count)); }
+  // Feeds input steps from the first on, whose targets, one later, are known.
+  void read(const Tensor& steps, int64_t first) { stream_.follow(steps, inputs(first + 1, steps.shape()[0])); }
+  Tensor prepared(int64_t first, int64_t count) const { return stream_.prepare(inputs(first, count), beats(first, count)); }
+
+  // With a context: reads the last steps again, from zero state, but for the very last, and gives that one. Each step is
+  // prepared once.
+  Tensor reread(int64_t now) {
+    const int64_t first = now - settings_.context, known = static_cast<int64_t>(window_.size());
+    const int64_t missing = known == 0 ? settings_.context : 1;
+    const Tensor added = prepared(now - missing, missing);
+    for (int64_t i = 0; i < missing; ++i) window_.push_back(added.slice(i, 1));
+    while (static_cast<int64_t>(window_.size()) > settings_.context) window_.pop_front();
+    stream_.reset();
+    if (settings_.context > 1) {
+      const Shape& s = added.shape();
+      Tensors before;
+      for (int64_t i = 0; i + 1 < settings_.context; ++i) before.push_back(window_[i].reshape({1, s[1] * s[2] * s[3]}));
+      read(concat_last(before).reshape({settings_.context - 1, s[1], s[2], s[3]}), first);
+    }
+    return window_.back();
+  }
 
   Tensor tensor(const std::vector<double>& values, Shape shape) const {
     const Tensor& like = model_.note_head.weight.value();
@@ -136,6 +154,7 @@ class Composer {
   int64_t notes_, channels_, first_new_ = 0;
   std::vector<std::vector<double>> steps_;
   std::vector<int64_t> silent_;
+  std::deque<Tensor> window_;  // with a context: its steps as the stream prepares them
 };
 
 }  // namespace

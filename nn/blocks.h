@@ -37,8 +37,8 @@ struct LstmLayer {
     return lstm(x, weight_ih, weight_hh, bias, axis, dropout);
   }
   LstmPanels panels() const { return lstm_panels(weight_ih.value(), weight_hh.value(), bias.value()); }
-  Tensor advance(const Tensor& x, SequenceAxis axis, LstmState& state, const LstmPanels& panels) const {
-    const LstmResult result = lstm(x, weight_ih.value(), weight_hh.value(), bias.value(), axis, state, {}, panels);
+  Tensor advance(const Tensor& x, SequenceAxis axis, LstmState& state, const LstmPanels& panels, const Tensor& begun) const {
+    const LstmResult result = lstm(x, weight_ih.value(), weight_hh.value(), bias.value(), axis, state, {}, panels, begun);
     state = last_state(result, axis);
     return result.h;
   }
@@ -67,19 +67,26 @@ struct LstmBlock {
     for (const LstmLayer& layer : layers) x = layer(x, axis, pass.output_dropout(dropout));
     return x;
   }
-  Tensor advance(Tensor x, BlockState& state, int64_t note, int64_t notes) const {
+  // Along notes, before they come one by one: what the inputs that all of them have already, x [1,B,N,F], add to their sums.
+  // Given a note's part of it, `advance` takes that note's other inputs alone. Undefined where there is no such kernel.
+  Tensor begun(const Tensor& x, BlockState& state) const {
+    pack(state);
+    return axis == SequenceAxis::notes && state.panels[0].panels.defined() ? lstm_begun(x, state.panels[0]) : Tensor();
+  }
+  Tensor advance(Tensor x, BlockState& state, int64_t note, int64_t notes, const Tensor& begun = {}) const {
     state.layers.resize(layers.size());
     state.notes.resize(layers.size());
-    for (size_t i = state.panels.size(); i < layers.size(); ++i) state.panels.push_back(layers[i].panels());
+    pack(state);
     for (size_t i = 0; i < layers.size(); ++i) {
+      const Tensor start = i == 0 ? begun : Tensor();
       if (axis == SequenceAxis::notes) {
         if (note <= 0) state.layers[i] = {};  // a step's notes begin anew
-        x = layers[i].advance(x, axis, state.layers[i], state.panels[i]);
+        x = layers[i].advance(x, axis, state.layers[i], state.panels[i], start);
       } else if (note == all_notes) {
-        x = layers[i].advance(x, axis, state.layers[i], state.panels[i]);
+        x = layers[i].advance(x, axis, state.layers[i], state.panels[i], start);
       } else {
         LstmState own = of_note(state.layers[i], note, notes);
-        x = layers[i].advance(x, axis, own, state.panels[i]);
+        x = layers[i].advance(x, axis, own, state.panels[i], start);
         state.notes[i].push_back(own);
         if (note + 1 == notes) {
           state.layers[i] = joined_notes(state.notes[i]);
@@ -94,6 +101,9 @@ struct LstmBlock {
   }
 
  private:
+  void pack(BlockState& state) const {
+    for (size_t i = state.panels.size(); i < layers.size(); ++i) state.panels.push_back(layers[i].panels());
+  }
   static LstmState of_note(const LstmState& all, int64_t note, int64_t notes) {  // rows (b, n) -> rows b
     if (!all.h.defined()) return {};
     const int64_t units = all.h.shape()[1], pieces = all.h.shape()[0] / notes;

@@ -15,26 +15,42 @@ class BiaxialStream {
     for (BlockState& state : states_) state.forget();
   }
 
+  // What some steps' inputs make that depends on no other step: the features, and what the first blocks make of them as far as
+  // these carry nothing along time. To be kept where the same steps are read again and again. input [T,B,N,C], beat [T,B,16].
+  Tensor prepare(const Tensor& input, const Tensor& beat) const {
+    NoGrad no_grad;
+    Pass evaluation;
+    Tensor x = model_.features(input, beat, evaluation).value();
+    std::vector<BlockState> none(first_carrying());
+    for (int64_t i = 0; i < first_carrying(); ++i) x = advance_all(i, x, none);
+    return x;
+  }
+
   // Reads some steps whose target notes are known: shapes as in Biaxial::operator(), T of any length.
   Prediction read(const Tensor& input, const Tensor& target, const Tensor& beat) {
     NoGrad no_grad;
-    const Tensor x = run_before(input, beat);
+    const Tensor x = run_before(prepare(input, beat));
     return model_.heads(Var(run_after(x, model_.chosen_notes(target), states_)));
   }
 
-  // The same for what follows alone: brings the carried state to where read() would, and nothing else is computed.
-  void follow(const Tensor& input, const Tensor& target, const Tensor& beat) {
+  // The same of prepared steps, for what follows alone: brings the carried state to where read() would, and nothing else is
+  // computed.
+  void follow(const Tensor& prepared, const Tensor& target) {
     NoGrad no_grad;
     int64_t end = static_cast<int64_t>(model_.blocks.size());  // behind the last block that carries anything
     while (end > 0 && !std::visit([](const auto& block) { return block.carries_time(); }, model_.blocks[end - 1])) --end;
-    const Tensor x = run_before(input, beat, end);
+    const Tensor x = run_before(prepared, end);
     if (end > first_after()) run_after(x, model_.chosen_notes(target), states_, end);
   }
 
-  // Begins one step of composition: input [1,B,N,C] and beat [1,B,16] of the step before it.
-  void begin_step(const Tensor& input, const Tensor& beat) {
+  // Begins one step of composition; prepared: the step before it.
+  void begin_step(const Tensor& prepared) {
     NoGrad no_grad;
-    step_input_ = run_before(input, beat);
+    step_input_ = run_before(prepared);
+    begun_ = Tensor();
+    if (const LstmBlock* const first = one_by_one() ? std::get_if<LstmBlock>(&model_.blocks[first_after()]) : nullptr)
+      begun_ = first->begun(step_input_, states_[first_after()]);
+    if (begun_.defined()) begun_ = begun_.reshape({1, step_input_.shape()[1], model_.settings.notes, begun_.shape().last()});
     chosen_.clear();
     whole_step_ = Tensor();
   }
@@ -51,11 +67,18 @@ class BiaxialStream {
       }
       return model_.heads(Var(note_of(whole_step_, position)));
     }
-    Tensor x = note_of(step_input_, position);
-    for (int64_t i = first_after(); i < static_cast<int64_t>(model_.blocks.size()); ++i) {
-      if (i == model_.conditioning_point()) x = concat_last({x, position ? chosen : zero_note()});
-      x = std::visit([&](const auto& block) { return block.advance(x, states_[i], position, notes); }, model_.blocks[i]);
+    Tensor x = position ? chosen : zero_note();
+    int64_t i = first_after();
+    if (begun_.defined()) {
+      const Tensor start = note_of(begun_, position);
+      x = std::get<LstmBlock>(model_.blocks[i])
+              .advance(x, states_[i], position, notes, start.reshape({start.shape()[1], start.shape()[3]}));
+      ++i;
+    } else {
+      x = concat_last({note_of(step_input_, position), x});
     }
+    for (; i < static_cast<int64_t>(model_.blocks.size()); ++i)
+      x = std::visit([&](const auto& block) { return block.advance(x, states_[i], position, notes); }, model_.blocks[i]);
     return model_.heads(Var(x));
   }
   void end_step() {
@@ -73,10 +96,15 @@ class BiaxialStream {
   }
   bool one_by_one() const { return model_.conditioned() && model_.autoregressive(); }
 
-  Tensor run_before(const Tensor& input, const Tensor& beat, int64_t end = all_blocks) {
-    Pass evaluation;
-    Tensor x = model_.features(input, beat, evaluation).value();
-    for (int64_t i = 0; i < std::min(end, first_after()); ++i) x = advance_all(i, x, states_);
+  // Of the blocks before the conditioning point.
+  int64_t first_carrying() const {
+    int64_t i = 0;
+    while (i < first_after() && !std::visit([](const auto& block) { return block.carries_time(); }, model_.blocks[i])) ++i;
+    return i;
+  }
+
+  Tensor run_before(Tensor x, int64_t end = all_blocks) {
+    for (int64_t i = first_carrying(); i < std::min(end, first_after()); ++i) x = advance_all(i, x, states_);
     return x;
   }
   Tensor run_after(Tensor x, const Tensor& chosen, std::vector<BlockState>& states, int64_t end = all_blocks) const {
@@ -110,7 +138,7 @@ class BiaxialStream {
 
   const Biaxial& model_;
   std::vector<BlockState> states_;
-  Tensor step_input_, whole_step_;
+  Tensor step_input_, begun_, whole_step_;  // begun_: of the first block's sums, [1,B,N,..]
   Tensors chosen_;
 };
 

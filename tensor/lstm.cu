@@ -15,10 +15,12 @@ struct Sizes {
 };
 
 Sizes check_sizes(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
-                  const LstmState& initial) {
+                  const LstmState& initial, const Tensor& begun = {}) {
   const Sizes sizes{Sequence(x.shape(), axis), x.shape().last(), weight_hh.shape()[-1]};
   const Shape state{sizes.sequence.rows, sizes.units};
-  require(weight_ih.shape() == (Shape{4 * sizes.units, sizes.inputs}) && weight_hh.shape() == (Shape{4 * sizes.units, sizes.units}) &&
+  const bool all_inputs = !begun.defined() && weight_ih.shape()[-1] == sizes.inputs;
+  const bool others = begun.defined() && weight_ih.shape()[-1] >= sizes.inputs && begun.shape()[0] == sizes.sequence.steps * sizes.sequence.rows;
+  require(weight_ih.shape()[0] == 4 * sizes.units && (all_inputs || others) && weight_hh.shape() == (Shape{4 * sizes.units, sizes.units}) &&
               bias.shape() == (Shape{4 * sizes.units}),
           "lstm: input ", x.shape(), ", weight_ih ", weight_ih.shape(), ", weight_hh ", weight_hh.shape(), ", bias ", bias.shape());
   const Dtype wide = accumulate_dtype(x.dtype());
@@ -169,14 +171,14 @@ LstmPanels lstm_panels(const Tensor& weight_ih, const Tensor& weight_hh, const T
 }
 
 LstmResult lstm(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
-                const LstmState& initial, const OutputDropout& dropout, const LstmPanels& kept) {
-  const Sizes sizes = check_sizes(x, weight_ih, weight_hh, bias, axis, initial);
+                const LstmState& initial, const OutputDropout& dropout, const LstmPanels& kept, const Tensor& begun) {
+  const Sizes sizes = check_sizes(x, weight_ih, weight_hh, bias, axis, initial, begun);
   const Sequence& s = sizes.sequence;
   const bool is_kept = kept.panels.defined();
   if (!has_blocks(x) || !(is_kept || s.steps * s.rows >= cells_worth_packing))
     return lstm_stepwise(x, weight_ih, weight_hh, bias, axis, initial, dropout);
   LstmResult result = empty_result(x, sizes.units, dropout);
-  lstm_rows(x, is_kept ? kept : pack_lstm(weight_ih, weight_hh, bias), s, initial, dropout, result);
+  lstm_rows(x, is_kept ? kept : pack_lstm(weight_ih, weight_hh, bias), s, initial, dropout, result, begun);
   return result;
 }
 

@@ -12,13 +12,50 @@ namespace {
 
 constexpr int64_t gates = lstm_gates;
 
+// The sums that the gates of some rows are made from: start + A [rows, used] times the panels' rows from the first on.
+struct GateSums {
+  int64_t depth, first, used;  // depth: of a panel
+  const float* a;
+  int64_t a_stride;
+  const float *panels, *start;  // [unit / W][gate / G][depth][gate % G][unit % W], rows of [unit / W][gate][unit % W]
+  int64_t start_stride;         // 0: the same row, the bias, for all
+
+  template <class Tile, int R>
+  struct Of {
+    static constexpr int G = Tile::G, parts = gates / G;
+    typename Simd<Tile::W>::Vector part[parts][R][G];
+    POPH_INLINE typename Simd<Tile::W>::Vector operator()(int gate, int r) const { return part[gate / G][r][gate % G]; }
+  };
+
+  template <class Tile, int R>
+  POPH_INLINE void make(int64_t row, int64_t unit, Of<Tile, R>& sums) const {
+    constexpr int W = Tile::W, G = Tile::G, parts = gates / G;
+#pragma GCC unroll 2
+    for (int part = 0; part < parts; ++part)
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+        for (int g = 0; g < G; ++g)
+          sums.part[part][r][g] = load<W>(start + (row + r) * start_stride + unit * gates + (part * G + g) * W);
+    const float *from = a + row * a_stride, *panel = panels + unit * gates * depth + first * G * W;
+    if constexpr (parts == 2 && R <= 2) {  // a row's few sums wait for each other: all of them at once, then
+      for (int64_t k = 0; k < used; ++k)
+#pragma GCC unroll 2
+        for (int part = 0; part < parts; ++part)
+          multiply<W, R, G>(sums.part[part], from + k, a_stride, 1, panel + (part * depth + k) * G * W, 1);
+    } else {
+#pragma GCC unroll 2
+      for (int part = 0; part < parts; ++part)
+        multiply<W, R, G>(sums.part[part], from, a_stride, 1, panel + part * depth * G * W, used);
+    }
+  }
+};
+
 // One step of a block of rows.
 struct LstmStep {
-  int64_t rows, depth, used;  // depth: of a panel; used: x and, but for a first step from zero, h
-  const float* a;             // [rows, depth]
-  int64_t a_stride;
-  const float *panels, *bias;  // [unit / W][gate / G][depth][gate % G][unit % W], [unit / W][gate][unit % W]
-  float *c, *next_h;           // the block's own, c_stride and a_stride apart
+  GateSums sums;  // A: x and, but for a first step from zero, h
+  int64_t rows;
+  float *c, *next_h;  // the block's own, c_stride and A's stride apart
   int64_t c_stride;
   float *all_gates, *all_h, *all_c;  // of row 0, in the result
   int64_t row_stride, units;         // cells from row to row
@@ -32,27 +69,10 @@ struct LstmStep {
 
   template <class Tile, int R>
   POPH_INLINE void cells(int64_t first, int64_t unit) const {
-    constexpr int W = Tile::W, G = Tile::G;
+    constexpr int W = Tile::W;
     using Vector = typename Simd<W>::Vector;
-    constexpr int parts = gates / G;
-    Vector sums[parts][R][G];
-#pragma GCC unroll 2
-    for (int part = 0; part < parts; ++part)
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-        for (int g = 0; g < G; ++g) sums[part][r][g] = load<W>(bias + (unit * gates + (part * G + g) * W));
-    const float *from = a + first * a_stride, *panel = panels + unit * gates * depth;
-    if constexpr (parts == 2 && R <= 2) {  // a row's few sums wait for each other: all of them at once, then
-      for (int64_t k = 0; k < used; ++k)
-#pragma GCC unroll 2
-        for (int part = 0; part < parts; ++part)
-          multiply<W, R, G>(sums[part], from + k, a_stride, 1, panel + (part * depth + k) * G * W, 1);
-    } else {
-#pragma GCC unroll 2
-      for (int part = 0; part < parts; ++part) multiply<W, R, G>(sums[part], from, a_stride, 1, panel + part * depth * G * W, used);
-    }
-    const auto sum_of = [&](int gate, int r) __attribute__((always_inline)) { return sums[gate / G][r][gate % G]; };
+    GateSums::Of<Tile, R> sum_of;
+    sums.template make<Tile, R>(first, unit, sum_of);
     const int64_t count = units - unit;
     for (int r = 0; r < R; ++r) {
       const int64_t row = first + r, cell = row * row_stride;
@@ -69,8 +89,32 @@ struct LstmStep {
       store<W>(gate + 3 * units, out, count);
       store<W>(all_c + cell * units + unit, value, count);
       store<W>(all_h + cell * units + unit, h, count);
-      store<W>(next_h + row * a_stride + unit, h, count);
+      store<W>(next_h + row * sums.a_stride + unit, h, count);
     }
+  }
+};
+
+// The sums themselves, for later steps to start from.
+struct BeginSums {
+  GateSums sums;
+  int64_t rows, units;
+  float* to;  // rows of [unit / W][gate][unit % W], `to_stride` apart
+  int64_t to_stride;
+
+  template <class Tile>
+  POPH_INLINE void run() const {
+    constexpr int W = Tile::W;
+    for (int64_t unit = 0; unit < units; unit += W)
+      for_each_tile_of_rows<Tile::R>(
+          rows, [&](auto tile, int64_t row) __attribute__((always_inline)) {
+            constexpr int R = decltype(tile)::value;
+            GateSums::Of<Tile, R> sum_of;
+            sums.template make<Tile, R>(row, unit, sum_of);
+            for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+              for (int gate = 0; gate < gates; ++gate)
+                store<W>(to + (row + r) * to_stride + unit * gates + gate * W, sum_of(gate, r));
+          });
   }
 };
 
@@ -102,16 +146,37 @@ struct PackGates {
 
 LstmPanels pack_lstm(const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias) {
   const int64_t inputs = weight_ih.shape()[1], units = weight_hh.shape()[1];
-  LstmPanels weights{Tensor({padded(units) * gates, inputs + units}, Dtype::f32), Tensor({padded(units) * gates}, Dtype::f32)};
+  LstmPanels weights{Tensor({padded(units) * gates, inputs + units}, Dtype::f32), Tensor({padded(units) * gates}, Dtype::f32),
+                     units};
   run_kernel(PackGates{weight_ih.data<float>(), weight_hh.data<float>(), bias.data<float>(), inputs, units,
                        weights.panels.data<float>(), weights.bias.data<float>()});
   return weights;
 }
 
+Tensor lstm_begun(const Tensor& x, const LstmPanels& kept) {
+  const int64_t used = x.shape().last(), cells = x.elements() / std::max<int64_t>(used, 1), width = kept.bias.elements();
+  const int64_t depth = kept.panels.shape()[1], units = kept.units;
+  require(x.dtype() == Dtype::f32 && used <= depth - units, "lstm_begun: input ", x.shape(), " ", x.dtype(), ", panels of ",
+          depth - units, " inputs");
+  Tensor begun({cells, width}, Dtype::f32);
+  const RowBlocks blocks(cells);
+#pragma omp parallel for schedule(dynamic) if (blocks.count > 1)
+  for (int64_t block = 0; block < blocks.count; ++block) {
+    const int64_t first = blocks.first(block);
+    run_kernel(
+        BeginSums{{depth, 0, used, x.data<float>() + first * used, used, kept.panels.data<float>(), kept.bias.data<float>(), 0},
+                  blocks.rows_of(block),
+                  units,
+                  begun.data<float>() + first * width,
+                  width});
+  }
+  return begun;
+}
+
 void lstm_rows(const Tensor& x, const LstmPanels& weights, const Sequence& s, const LstmState& initial,
-               const OutputDropout& dropout, LstmResult& result) {
-  const int64_t inputs = x.shape().last(), units = result.h.shape().last(), depth = inputs + units;
-  const int64_t a_stride = stride_of(depth), c_stride = stride_of(units);
+               const OutputDropout& dropout, LstmResult& result, const Tensor& begun) {
+  const int64_t inputs = x.shape().last(), units = result.h.shape().last(), depth = weights.panels.shape()[1];
+  const int64_t width = inputs + units, a_stride = stride_of(width), c_stride = stride_of(units);
   const RowBlocks blocks(s.rows);
   Tensor matrices({2, s.rows, a_stride}, Dtype::f32), states = Tensor::zeros({s.rows, c_stride}, Dtype::f32);
 #pragma omp parallel for schedule(dynamic) if (blocks.count > 1)
@@ -129,10 +194,20 @@ void lstm_rows(const Tensor& x, const LstmPanels& weights, const Sequence& s, co
       float* const h = result.h.data<float>() + cell * units;
       for (int64_t row = 0; row < rows; ++row)
         std::copy_n(x.data<float>() + (cell + row * s.row_stride) * inputs, inputs, now + row * a_stride);
-      run_kernel(LstmStep{rows, depth, step == 0 && !initial.h.defined() ? inputs : depth, now, a_stride,
-                          weights.panels.data<float>(), weights.bias.data<float>(), c, next + inputs, c_stride,
-                          result.gates.data<float>() + cell * gates * units, h, result.c.data<float>() + cell * units,
-                          s.row_stride, units});
+      const int64_t sums = weights.bias.elements();
+      run_kernel(LstmStep{
+          {depth, depth - width, step == 0 && !initial.h.defined() ? inputs : width, now, a_stride, weights.panels.data<float>(),
+           begun.defined() ? begun.data<float>() + cell * sums : weights.bias.data<float>(),
+           begun.defined() ? s.row_stride * sums : 0},
+          rows,
+          c,
+          next + inputs,
+          c_stride,
+          result.gates.data<float>() + cell * gates * units,
+          h,
+          result.c.data<float>() + cell * units,
+          s.row_stride,
+          units});
       if (dropout.probability > 0)
         for (int64_t row = 0; row < rows; ++row) {
           const int64_t element = (cell + row * s.row_stride) * units;

@@ -6,9 +6,9 @@
 namespace poph {
 
 LstmPanels pack_lstm(const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias);
-// Fills result.h, gates, c, and y where there is dropout.
+// Fills result.h, gates, c, and y where there is dropout. x: the inputs that `begun` (lstm_begun) does not hold.
 void lstm_rows(const Tensor& x, const LstmPanels& weights, const Sequence& s, const LstmState& initial,
-               const OutputDropout& dropout, LstmResult& result);
+               const OutputDropout& dropout, LstmResult& result, const Tensor& begun = {});
 LstmGradients lstm_grad_rows(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const LstmResult& forward,
                              const Sequence& s, const Tensor& dy, const OutputDropout& dropout);
 

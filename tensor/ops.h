@@ -111,12 +111,16 @@ struct LstmResult {
 // A layer's weights laid out as the CPU's float32 kernel reads them: to be kept where the layer is called again and again.
 struct LstmPanels {
   Tensor panels, bias;                                    // undefined where there is no such kernel: another device or dtype
+  int64_t units = 0;
 };
 LstmPanels lstm_panels(const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias);
+// The gates' sums as far as the first of a layer's inputs make them, where those are known long before the others: of x [T,B,N,I'],
+// a row for each cell in the kernel's own order. `lstm` goes on from there with the inputs behind them, to the same bits.
+Tensor lstm_begun(const Tensor& x, const LstmPanels& kept);
 LstmResult lstm(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
                 const LstmState& initial = {}, const OutputDropout& dropout = {});
 LstmResult lstm(const Tensor& x, const Tensor& weight_ih, const Tensor& weight_hh, const Tensor& bias, SequenceAxis axis,
-                const LstmState& initial, const OutputDropout& dropout, const LstmPanels& kept);
+                const LstmState& initial, const OutputDropout& dropout, const LstmPanels& kept, const Tensor& begun = {});
 struct LstmGradients {
   Tensor dx, dweight_ih, dweight_hh, dbias;               // all but dx: wide
 };

@@ -143,4 +143,26 @@ BOOST_AUTO_TEST_CASE(kept_panels_give_the_same) {
   BOOST_TEST(!lstm_panels(in[1].to(Dtype::f64), in[2].to(Dtype::f64), in[3].to(Dtype::f64)).panels.defined());
 }
 
+BOOST_DATA_TEST_CASE(sums_begun_with_the_first_inputs_end_in_the_same_bits, boost::unit_test::data::make(layers), l) {
+  for (CpuLevel level : levels)
+    for (SequenceAxis axis : {SequenceAxis::time, SequenceAxis::notes})
+      for (int64_t known : {int64_t{1}, l.inputs / 2, l.inputs}) {
+        const Level at(level);
+        const Tensors in = inputs_of(l);
+        if (in[0].elements() == 0 || known == 0) continue;
+        const LstmPanels kept = lstm_panels(in[1], in[2], in[3]);
+        const Tensor begun = lstm_begun(slice_last(in[0], 0, known), kept), others = slice_last(in[0], known, l.inputs - known);
+        const LstmResult expected = lstm(in[0], in[1], in[2], in[3], axis, {}, {}, kept),
+                         found = lstm(others, in[1], in[2], in[3], axis, {}, {}, kept, begun);
+        BOOST_TEST(same_bits(found.h, expected.h), l << " at level " << static_cast<int>(level) << ", " << known << " inputs known");
+        BOOST_TEST(same_bits(found.gates, expected.gates), l);
+      }
+  const Tensors in = inputs_of({3, 2, 3, 7, 19});
+  const LstmPanels kept = lstm_panels(in[1], in[2], in[3]);
+  const Tensor begun = lstm_begun(slice_last(in[0], 0, 4).slice(0, 2), kept);
+  BOOST_CHECK_EXCEPTION(lstm(slice_last(in[0], 4, 3), in[1], in[2], in[3], SequenceAxis::time, {}, {}, kept, begun), Error, [](const Error& error) {
+    return std::string(error.what()).find("lstm: input [3,2,3,3]") != std::string::npos;
+  });
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -38,7 +38,7 @@ Tensor cell(const Biaxial& model, const Tensor& target, int64_t position) {
 Logits composed(BiaxialStream& stream, const Biaxial& model, const Music& one) {
   const int64_t notes = model.settings.notes;
   Tensors logits(notes), volumes(notes);
-  stream.begin_step(one.input, one.beat);
+  stream.begin_step(stream.prepare(one.input, one.beat));
   for (int64_t position = 0; position < notes; ++position) {
     const Prediction p = stream.next_note(position, position ? cell(model, one.target, position - 1) : Tensor());
     const int64_t note = model.settings.descending ? notes - 1 - position : position;
@@ -74,7 +74,7 @@ BOOST_DATA_TEST_CASE(following_carries_what_reading_does, boost::unit_test::data
   BiaxialStream stream(model);
   for (int round = 0; round < 2; ++round) {
     stream.reset();
-    stream.follow(before.input, before.target, before.beat);
+    stream.follow(stream.prepare(before.input, before.beat), before.target);
     Check notes{expected.notes};
     notes(stream.read(after.input, after.target, after.beat).notes.value(), 4);
     BOOST_TEST(notes.worst < limit_of(Dtype::f64));

@@ -41,7 +41,7 @@ void measure_composing(ModelOptions options, int64_t pieces, int64_t context, in
   if (!dump.empty()) return write_safetensors(dump, checked_composing(bench, settings));
 
   // A request is a number of steps, which compose() makes as one piece of work with those before; it ends with the input.
-  settings.steps = INT64_MAX;
+  settings.steps = max_steps;
   Stopwatch watch(bench.device);
   int64_t asked = 0, next_stop = warm_up;
   Json about = bench.about();
