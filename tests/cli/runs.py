@@ -5,7 +5,7 @@ import signal
 import time
 import tomllib
 
-from support import POPH, RUN, Case, contents, metrics, outcome, read_tensors
+from support import POPH, RUN, Case, contents, metrics, midi_bytes, outcome, read_tensors
 
 DIVERGING = ("train.optimizer=sgd", "train.learning_rate=1e30")
 
@@ -47,6 +47,48 @@ class Folder(Case):
         self.assertGreater(run["training_seconds"], 0)
         self.assertEqual(run["samples"], ["runs/x/samples/piece_1.mid"])
         self.assertEqual(set(run["music"]), {"corpus", "before_training", "after_training"})
+
+    def test_likelihood(self):
+        run = json.loads((self.run_folder / "run.json").read_text())
+        self.assertEqual(set(run["log_likelihood"]), {"valid"})
+        valid = run["log_likelihood"]["valid"]
+        self.assertEqual((valid.pop("pieces"), valid.pop("pieces_left_out")), (1, 0))
+        self.assertEqual(valid, self.poph_json("evaluate", "runs/x", "--split", "valid", "--threads", "1")["log_likelihood"])
+        self.assertRegex((self.run_folder / "log.txt").read_text(), r"(?m)^log-likelihood of 1 held-out pieces: %.3f nats a step" % valid["nats_per_step"])
+
+    def test_measures(self):
+        measures = json.loads((self.run_folder / "run.json").read_text())["measures"]
+        self.assertEqual(set(measures), {"samples", "pieces", "train", "valid", "overlap", "copied"})
+        self.assertEqual([measures[split]["pieces"] for split in ("samples", "train", "valid")], [1, 3, 1])
+        piece, = measures["pieces"]
+        self.assertEqual(piece["file"], "samples/piece_1.mid")
+        self.assertEqual({name: x for name, x in piece.items() if name not in ("file", "copied")},
+                         {name: x for name, x in measures["samples"].items() if name != "pieces"})  # the mean of one
+        notes = self.poph_json("inspect", "runs/x/samples/piece_1.mid", "data.lowest_note=60", "data.notes=12")["note_ons"]
+        self.assertEqual(piece["notes"], notes)
+        self.assertEqual(set(piece["keys"]), {"krumhansl", "temperley", "aarden", "bellman", "simple"})
+        self.assertEqual((measures["overlap"]["samples"], measures["overlap"]["excerpt_steps"]), (1, 16))
+        self.assertRegex((self.run_folder / "log.txt").read_text(), r"(?m)^copies: the longest run shared with a training piece is %d steps" % measures["copied"]["longest"])
+
+    def test_what_is_copied_is_told(self):
+        """Samples of an overfitted model are one thing; here the primed music itself is all that there is to learn."""
+        self.write("held/0.mid", midi_bytes([(0, bytes([0x90, 60, 80])), (0, bytes([0x90, 64, 80])), (160, bytes([0x80, 60, 0])), (0, bytes([0x80, 64, 0]))]))
+        self.run_ok("x.toml", "--quiet", "name=held", "data.source=held", "data.split=none", "generate.bars=4", "train.epochs=60", "train.patience=60",
+                    "train.learning_rate=0.03", "model.dropout=0", "model.input_dropout=0", "generate.temperature=0.1", "data.stride=4")
+        run = json.loads((self.folder / "runs/held/run.json").read_text())
+        copied = run["measures"]["copied"]
+        self.assertGreater(copied["longest"], 32)
+        self.assertGreater(copied["share"], 0.5)
+        self.assertEqual(copied["piece"], "0.mid")
+        self.assertNotIn("valid", copied)  # it is the training piece
+
+    def test_no_likelihood_of_what_sees_the_answer(self):
+        leaky = "model.blocks=[{kind='lstm_time',layers=1,units=4},{kind='lstm_notes',layers=1,units=4},{kind='attention_notes',heads=1,head_dim=2,mask='none'}]"
+        out = self.run_ok("x.toml", "name=leaky", leaky)
+        run = json.loads((self.folder / "runs/leaky/run.json").read_text())
+        self.assertNotIn("log_likelihood", run)
+        self.assertIn("measures", run)
+        self.assertNotIn("log-likelihood", out)
 
     def test_metrics(self):
         lines = metrics(self.run_folder)
