@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/measures.h"
+#include "experiments/measured.h"
 #include "nn/losses.h"
 #include "tests/rolls.h"
 
@@ -161,6 +162,40 @@ BOOST_AUTO_TEST_CASE(means_leave_out_what_cannot_be_counted) {
              boost::test_tools::tolerance(1e-12));
   BOOST_TEST(std::isnan(mean_of({}).polyphony));
   BOOST_TEST(mean_of({}).keys[0].key == -1);
+}
+
+BOOST_AUTO_TEST_CASE(of_a_run) {
+  const auto shared = [](Roll roll) { return std::make_shared<const Roll>(std::move(roll)); };
+  const auto known = shared(chance_roll(1, 64, 60, 12, 0.3));
+  Corpus corpus;
+  corpus.train = {{"other", shared(chance_roll(2, 90, 60, 12, 0.3))}, {"known", known}};
+  corpus.valid = {{"new", shared(chance_roll(3, 140, 60, 12, 0.3))}};
+  const json found = measure_samples({known, shared(chance_roll(4, 64, 60, 12, 0.3))}, corpus, Config{});
+  BOOST_TEST(found["samples"]["pieces"] == 2);
+  BOOST_TEST(found["train"]["pieces"] == 2);
+  BOOST_TEST(found["train"]["polyphony"].get<double>() ==
+             (measure(*corpus.train[0].roll, 4).polyphony + measure(*known, 4).polyphony) / 2);
+  BOOST_TEST(found["pieces"][0]["polyphony"] == measure(*known, 4).polyphony);
+  BOOST_TEST(found["pieces"][1]["file"] == "samples/piece_2.mid");
+  BOOST_TEST(found["pieces"][0]["copied"]["longest"] == 64);
+  BOOST_TEST(found["pieces"][0]["copied"]["of"] == "known");
+  BOOST_TEST(found["pieces"][0]["copied"]["share"] == 1.0);
+  BOOST_TEST(found["pieces"][1]["copied"]["share"] == 0.0);
+  BOOST_TEST(found["copied"]["piece"] == "known");
+  BOOST_TEST(std::abs(found["copied"]["share"].get<double>() - 0.5) < 0.05);
+  BOOST_TEST(found["copied"]["valid"]["share"] == 0.0);
+  BOOST_TEST(found["overlap"]["samples"] == 2);
+  BOOST_TEST(found["overlap"]["valid"] == 2);  // 64 and 64 steps; 12 are less than half
+  BOOST_TEST(found["overlap"]["pitch_count"].is_null());  // one pair has no spread
+  const json alone = measure_samples({shared(Roll(60, 12))}, {.train = corpus.train}, Config{});
+  BOOST_TEST(!alone.contains("valid"));
+  BOOST_TEST(!alone.contains("overlap"));
+  BOOST_TEST(alone["samples"]["polyphony"].is_null());
+  BOOST_TEST(alone["samples"]["keys"]["simple"]["key"].is_null());
+  BOOST_TEST(alone["copied"]["piece"].is_null());
+  BOOST_TEST(alone["copied"]["share"].is_null());
+  for (const json& one : {found, alone})
+    for (const std::string& line : measures_text(one)) BOOST_TEST(line.find('\n') == std::string::npos);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
