@@ -221,17 +221,20 @@ std::vector<std::shared_ptr<const Roll>> compose_samples(nlohmann::json& run, co
 
 // All that is done with the best weights: composing, measuring, the likelihood. False: interrupted.
 bool finish_run(nlohmann::json& run, const RunFolder& folder, const Config& config, const Roll* prime, Device device, const Data& data,
-                int64_t steps_trained, Progress& progress) {
+                const Trainer& trainer, bool smoke, Progress& progress) {
   const OpenedModel best = open_model(folder.path(), {}, Dtype::f32, device);
   const auto samples = compose_samples(run, folder, config, *best.model, prime, data, progress);
   if (samples.empty()) return false;
   run["measures"] = measure_samples(samples, data.corpus, config);
   for (const std::string& line : measures_text(run["measures"])) progress.line(line);
-  const nlohmann::json found = likelihoods(*best.model, data.corpus, config.data, stop_requested);
+  const nlohmann::json found = likelihoods(*best.model, data.corpus, config.data, smoke ? 1024 : most_likelihood_steps, [&] {
+    progress.live("measuring the log-likelihood");
+    return stop_requested();
+  });
   if (found.is_null()) return false;
   if (!found.empty()) run["log_likelihood"] = found;
   for (const std::string& line : likelihoods_text(found)) progress.line(line);
-  if (config.train.tensorboard) write_sample_events(folder.path(), to_toml(config), samples, steps_trained, progress);
+  if (config.train.tensorboard) write_sample_events(folder.path(), to_toml(config), samples, trainer.state().step, progress);
   return !stop_requested();
 }
 
@@ -324,7 +327,7 @@ int run_experiment(const RunOptions& options) {
       run["music"]["before_training"] = tonality_json(untrained_music(model, config), &corpus);
     }
     if (trainer.run(*folder, progress) == TrainEnd::interrupted) return interrupted();
-    if (!finish_run(run, *folder, config, prime.get(), device, data, trainer.state().step, progress)) return interrupted();
+    if (!finish_run(run, *folder, config, prime.get(), device, data, trainer, options.smoke, progress)) return interrupted();
   } catch (const std::exception& error) {
     std::string what = error.what();
     const bool diverged = what.starts_with("training diverged");

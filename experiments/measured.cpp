@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -57,12 +58,6 @@ json copied_json(const Copied& copied, const char* name_of_piece) {
   return object;
 }
 
-std::string row(const std::string& label, const std::vector<std::string>& fields) {
-  std::string text = fmt::format("  {:<24}", label);
-  for (const std::string& field : fields) text += fmt::format(" {:>10}", field);
-  return text;
-}
-
 }  // namespace
 
 nlohmann::ordered_json likelihood_json(const LogLikelihood& likelihood, const DataConfig& data) {
@@ -76,15 +71,20 @@ nlohmann::ordered_json likelihood_json(const LogLikelihood& likelihood, const Da
           {"steps_per_quarter", data.steps_per_quarter}};
 }
 
-json likelihoods(const Biaxial& model, const Corpus& corpus, const DataConfig& data, const Interrupted& interrupted) {
+json likelihoods(const Biaxial& model, const Corpus& corpus, const DataConfig& data, int64_t most_steps,
+                 const Interrupted& interrupted) {
   json found = json::object();
   if (!model.autoregressive()) return found;
+  const auto& blocks = model.settings.blocks;
+  const bool quadratic =
+      std::any_of(blocks.begin(), blocks.end(), [](const auto& block) { return block.kind == BlockKind::attention_time_notes; });
   for (const auto& [split, all] : {std::pair{"valid", &corpus.valid}, {"test", &corpus.test}}) {
     std::vector<Piece> pieces;
-    int64_t steps = 0;
+    int64_t left = most_steps;
     for (const Piece& piece : *all) {
-      steps += piece.roll->steps();
-      if (steps > most_likelihood_steps && !pieces.empty()) break;
+      const int64_t steps = piece.roll->steps(), cost = quadratic ? std::max(steps, steps * steps / 256) : steps;
+      if (cost > left) continue;
+      left -= cost;
       pieces.push_back(piece);
     }
     if (pieces.empty()) continue;
@@ -130,17 +130,21 @@ std::vector<std::string> measures_text(const json& measures) {
     const json& x = object[name];
     return x.is_null() ? "-" : fmt::format("{:.3f}", x.get<double>());
   };
-  std::vector<std::string> titles, lines;
-  const std::vector<const char*> names = {"pitch_class_entropy", "scale_consistency", "groove_consistency",
-                                          "polyphony",           "empty_bar_rate",    "disharmony"};
+  constexpr std::pair<const char*, const char*> names[] = {{"pitch_class_entropy", "pitch-class entropy"},
+                                                           {"scale_consistency", "scale consistency"},
+                                                           {"groove_consistency", "groove consistency"},
+                                                           {"polyphony", "polyphony"},
+                                                           {"empty_bar_rate", "empty bars"},
+                                                           {"disharmony", "disharmony"}};
+  std::vector<std::string> splits, fields, lines;
   for (const char* split : {"samples", "train", "valid"})
-    if (measures.contains(split)) titles.push_back(split);
-  lines.push_back(row("measures", titles));
-  for (const char* name : names) {
-    std::vector<std::string> fields;
-    for (const std::string& split : titles) fields.push_back(shown(measures[split], name));
-    lines.push_back(row(name, fields));
+    if (measures.contains(split)) splits.push_back(split);
+  for (const auto& [name, label] : names) {
+    std::vector<std::string> values;
+    for (const std::string& split : splits) values.push_back(shown(measures[split], name));
+    fields.push_back(fmt::format("{} {}", label, fmt::join(values, " / ")));
   }
+  lines.push_back(fmt::format("measures ({}): {}", fmt::join(splits, " / "), fmt::join(fields, ", ")));
   const json& copied = measures["copied"];
   const auto percent = [](const json& share) {
     return share.is_null() ? "none" : fmt::format("{:.1f} %", 100 * share.get<double>());

@@ -15,12 +15,13 @@ namespace poph {
 nlohmann::ordered_json likelihood_json(const LogLikelihood& likelihood, const DataConfig& data);
 
 // {"valid": .., "test": ..}: the log-likelihood of each split that has pieces; empty where the model has none. To bound the time
-// no more than so many steps of a split are read, piece by piece from its first on and at least one piece; "pieces" and
-// "pieces_left_out" tell. (A step is read once; a validation reads each as often as windows overlap there, 8 times with the
-// default stride.) Null: interrupted.
+// pieces are read in their order as long as they fit into `most_steps` steps; "pieces" and "pieces_left_out" tell. (A step is
+// read once; a validation reads each as often as windows overlap there, 8 times with the default stride.) Where attention over
+// all earlier steps makes a piece's cost grow as its square, n steps of it count as n * n / 256. A split of which nothing fits is
+// absent. Null: interrupted.
 constexpr int64_t most_likelihood_steps = 1 << 16;
 nlohmann::json likelihoods(const Biaxial& model, const Corpus& corpus, const DataConfig& data,
-                           const Interrupted& interrupted = {});
+                           int64_t most_steps = most_likelihood_steps, const Interrupted& interrupted = {});
 
 // "measures" of run.json, all by the definitions of data/measures.h, overlap.h and copies.h:
 //   samples, train, valid   means over the pieces of each, "keys" by profile, and "pieces": how many (at most 1,000 of a split,

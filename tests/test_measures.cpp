@@ -7,6 +7,7 @@
 #include "data/measures.h"
 #include "experiments/measured.h"
 #include "nn/losses.h"
+#include "tests/models.h"
 #include "tests/rolls.h"
 
 // Against muspy 0.5.0 and music21's key profiles: tests/golden/measures_with_muspy.py made the numbers.
@@ -185,7 +186,7 @@ BOOST_AUTO_TEST_CASE(of_a_run) {
   BOOST_TEST(std::abs(found["copied"]["share"].get<double>() - 0.5) < 0.05);
   BOOST_TEST(found["copied"]["valid"]["share"] == 0.0);
   BOOST_TEST(found["overlap"]["samples"] == 2);
-  BOOST_TEST(found["overlap"]["valid"] == 2);  // 64 and 64 steps; 12 are less than half
+  BOOST_TEST(found["overlap"]["valid"] == 2);             // 64 and 64 steps; 12 are less than half
   BOOST_TEST(found["overlap"]["pitch_count"].is_null());  // one pair has no spread
   const json alone = measure_samples({shared(Roll(60, 12))}, {.train = corpus.train}, Config{});
   BOOST_TEST(!alone.contains("valid"));
@@ -196,6 +197,32 @@ BOOST_AUTO_TEST_CASE(of_a_run) {
   BOOST_TEST(alone["copied"]["share"].is_null());
   for (const json& one : {found, alone})
     for (const std::string& line : measures_text(one)) BOOST_TEST(line.find('\n') == std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(likelihoods_are_bounded) {
+  Config config;
+  config.model = tiny_settings({lstm_block(BlockKind::lstm_time, 1, 4), lstm_block(BlockKind::lstm_notes, 1, 4)}, 12);
+  Corpus corpus;
+  for (int64_t steps : {40, 70, 30})
+    corpus.valid.push_back({"piece", std::make_shared<const Roll>(chance_roll(1, steps, 60, 12, 0.3))});
+  Biaxial model(config.model, 1, Dtype::f64, Device::cpu);
+  const auto scored = [&](int64_t most) { return likelihoods(model, corpus, config.data, most); };
+  json whole = scored(1000), part = scored(75);
+  BOOST_TEST(whole["valid"]["pieces"] == 3);
+  BOOST_TEST(whole["valid"]["steps"] == 140);
+  BOOST_TEST(whole["valid"]["nats_per_step"] == log_likelihood(model, corpus.valid, 4)->nats_per_step);
+  BOOST_TEST(!whole.contains("test"));
+  BOOST_TEST(part["valid"]["pieces"] == 2);
+  BOOST_TEST(part["valid"]["pieces_left_out"] == 1);
+  BOOST_TEST(part["valid"]["steps"] == 70);
+  BOOST_TEST(scored(20).empty());
+  BOOST_TEST(likelihoods(model, corpus, config.data, 1000, [] { return true; }).is_null());
+  BOOST_TEST(likelihoods_text(part).at(0).starts_with("log-likelihood of 2 held-out pieces (1 left out): -"));
+  config.model.blocks.insert(config.model.blocks.begin(), attention_block(BlockKind::attention_time_notes));
+  Biaxial quadratic(config.model, 1, Dtype::f64, Device::cpu);
+  corpus.test = {{"long", std::make_shared<const Roll>(chance_roll(1, 300, 60, 12, 0.3))}};
+  BOOST_TEST(likelihoods(quadratic, corpus, config.data, 351).contains("test"));  // 300 * 300 / 256
+  BOOST_TEST(!likelihoods(quadratic, corpus, config.data, 350).contains("test"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
