@@ -210,7 +210,7 @@ SweepRun run_of(const Configurations::One& one, const Value* seed, const Sweep& 
 std::string sweep_text(const Sweep& sweep, const Plan& plan, const std::vector<std::string>& overrides) {
   FileValues own = values_of_file_alone(sweep.file);
   add_overrides(own.values, overrides);
-  std::string text = fmt::format("name = {}\n", poph::quoted(sweep.name)), table = "[sweep]\n";
+  std::string text = fmt::format("# A sweep as it was run. This file runs it again.\nname = {}\n", poph::quoted(sweep.name)), table = "[sweep]\n";
   if (!own.extends.empty()) text += fmt::format("extends = {}\n", poph::quoted(own.extends));
   for (const auto& [key, value] : own.values) {
     if (key == "name" || key == "sweep.axes") continue;

@@ -193,9 +193,10 @@ class Runner {
 
   void say_begin() {
     const int all = options_.run.threads, jobs = options_.jobs;
-    const std::string share = jobs == 1 ? fmt::format("{} threads", all)
-                              : all < jobs ? "1 thread each, more than there are processors"
-                              : all % jobs ? fmt::format("{} or {} threads each", all / jobs, all / jobs + 1) : fmt::format("{} threads each", all / jobs);
+    const auto some = [](int count) { return fmt::format("{} thread{}", count, count == 1 ? "" : "s"); };
+    std::string share = jobs == 1 ? some(all) : some(std::max(1, all / jobs)) + " each";
+    if (all < jobs) share += ", more than there are";
+    else if (all % jobs) share = fmt::format("{} or {} threads each", all / jobs, all / jobs + 1);
     progress_.line(fmt::format("sweep {}: {} in {}; {} at once, {}; {}", sweep_.name, sweep_size(sweep_), folder_.path(), jobs, share, counts()));
   }
 
