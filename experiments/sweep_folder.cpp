@@ -118,7 +118,8 @@ SweepFolder::SweepFolder(const std::string& path, Sweep& sweep) : path_(checked_
   const std::string index = path + "/index.jsonl";
   for (int attempt = 0; attempt < 100; ++attempt) {
     if (lock_.take(list_byte, LockFile::Kind::exclusive)) {  // nobody else is here
-      write_file_durably(path + "/sweep.toml", sweep.text);
+      const std::string text = path + "/sweep.toml";
+      if (!fs::exists(text) || read_file(text) != sweep.text) write_file_durably(text, sweep.text);
       write_index();
       lock_.take(list_byte, LockFile::Kind::shared);
       return;
@@ -138,12 +139,21 @@ void SweepFolder::refuse_use(const std::string& path) {
 
 RunState SweepFolder::state(const SweepRun& run) const {
   RunState state = state_of(run_folder(run));
+  if (begun_.count(run.id) && state.status != "finished") {
+    state.status = "running";
+    state.error.clear();
+  }
   const auto unwritten = unwritten_.find(run.id);
   if (unwritten != unwritten_.end() && state.status != "finished" && state.status != "running") {
     state.status = "failed";
     state.error = unwritten->second;
   }
   return state;
+}
+
+void SweepFolder::note_begin(const SweepRun& run) {
+  begun_.insert(run.id);
+  unwritten_.erase(run.id);
 }
 
 void SweepFolder::note_failure(const SweepRun& run, const std::string& error) {

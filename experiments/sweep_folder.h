@@ -1,6 +1,7 @@
 #pragma once
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "experiments/lock_file.h"
@@ -31,12 +32,14 @@ class SweepFolder {
 
   const std::string& path() const { return path_; }
   std::string run_folder(const SweepRun& run) const { return path_ + "/" + run.id; }
-  RunState state(const SweepRun& run) const;  // state_of its folder, or what note_failure() keeps
+  RunState state(const SweepRun& run) const;  // state_of its folder, and what only this process knows
+
+  void note_begin(const SweepRun& run);  // a process of ours has it from now on, before it holds the folder
+  void note_end(const SweepRun& run) { begun_.erase(run.id); }
 
   // Writes that a run failed without a word of its own (a crash, no memory) into its run.json; where that cannot be written, into
   // the index of this process alone.
   void note_failure(const SweepRun& run, const std::string& error);
-  void forget_failure(const SweepRun& run) { unwritten_.erase(run.id); }
   void write_index() const;  // index.jsonl, from the states of all runs
 
   static void refuse_use(const std::string& path);  // Error where any process has it open
@@ -45,6 +48,7 @@ class SweepFolder {
   std::string path_;
   const Sweep& sweep_;
   mutable LockFile lock_;
+  std::set<std::string> begun_;
   std::map<std::string, std::string> unwritten_;  // errors by run
 };
 

@@ -39,6 +39,8 @@ class Runner {
       : sweep_(sweep), options_(options), folder_(folder), progress_(progress), slots_(options.jobs), left_(sweep) {
     options_.run.supervised = true;
     for (size_t r = 0; r < sweep.runs.size(); ++r) pending_.push_back(r);
+    for (const size_t r : pending_)  // what an earlier sitting finished tells how long the rest will take
+      if (const RunState state = folder.state(sweep.runs[r]); state.status == "finished") left_.measured(r, state.seconds);
   }
 
   int run() {
@@ -106,22 +108,23 @@ class Runner {
       begin(s, index);
       return true;
     }
+    if (!pending_.empty()) look();
     look_again_ = now() + 1;
     return false;
   }
 
   void begin(size_t s, size_t index) {
     const SweepRun& run = sweep_.runs[index];
-    folder_.forget_failure(run);
+    folder_.note_begin(run);
     RunOptions options = options_.run;
     options.threads = threads_of(s);
-    progress_.line(fmt::format("{} begins: {}: {}", tag(index), title(run), folder_.run_folder(run)));
     const std::string& out = folder_.path();
     slots_[s].child = std::make_unique<Child>([&run, options, out, index] { return run_one(run, options, out, static_cast<int64_t>(index)); });
     slots_[s].run = index;
     slots_[s].begun = now();
     slots_[s].asked_to_stop = false;
     folder_.write_index();
+    progress_.line(fmt::format("{} begins: {}: {}", tag(index), title(run), folder_.run_folder(run)));
   }
 
   // The threads of a place among the jobs: an equal share, and one more for the first ones where it does not come out even.
@@ -136,6 +139,7 @@ class Runner {
     const double seconds = now() - slot.begun;
     const bool signalled = code == -SIGTERM || code == -SIGINT || code == -SIGUSR1;  // before it could save anything new
     std::string what;
+    folder_.note_end(run);
     if (code == Child::in_use) {
       pending_.push_back(slot.run);
       what = "is done by another process";
@@ -153,28 +157,31 @@ class Runner {
     const std::string error = what == "failed" ? ": " + slot.child->error() : "";
     slot.child.reset();
     folder_.write_index();
+    look();
     progress_.line(fmt::format("{} {}: {}{}; {}", tag(slot.run), what, title(run), error, counts()));
   }
 
   std::string tag(size_t index) const { return fmt::format("[{}]", index); }
 
-  // "3 of 24 finished, 1 failed; about 2 min left"
+  // Where all runs stand, those of other processes too.
+  void look() {
+    finished_ = broken_ = 0;
+    for (const SweepRun& run : sweep_.runs) {
+      const RunState state = folder_.state(run);
+      finished_ += state.status == "finished";
+      broken_ += state.broken();
+    }
+  }
+
+  // "3 of 24 finished, 1 failed, about 2 min left"
   std::string counts() const {
-    size_t finished = 0, broken = 0;
-    std::vector<size_t> waiting;
     std::vector<TimeLeft::Running> running;
     for (const Slot& slot : slots_)
       if (slot.child) running.push_back({slot.run, now() - slot.begun});
-    for (size_t r = 0; r < sweep_.runs.size(); ++r) {
-      const RunState state = folder_.state(sweep_.runs[r]);
-      finished += state.status == "finished";
-      broken += state.broken();
-    }
-    for (const size_t r : pending_) waiting.push_back(r);
-    const auto seconds = left_.seconds(waiting, running, options_.jobs);
-    std::string text = fmt::format("{} of {} finished", finished, sweep_.runs.size());
-    if (broken) text += fmt::format(", {} failed", broken);
-    if (seconds && !stop_requested() && waiting.size() + running.size() > 0) text += fmt::format(", about {} left", human_time(*seconds));
+    const auto seconds = left_.seconds({pending_.begin(), pending_.end()}, running, options_.jobs);
+    std::string text = fmt::format("{} of {} finished", finished_, sweep_.runs.size());
+    if (broken_) text += fmt::format(", {} failed", broken_);
+    if (seconds && !stop_requested() && pending_.size() + running.size() > 0) text += fmt::format(", about {} left", human_time(*seconds));
     return text;
   }
 
@@ -188,10 +195,11 @@ class Runner {
       text += fmt::format("{}[{}] {} {}", text.empty() ? "" : " | ", slot.run, line, human_time(now() - slot.begun));
     }
     if (text.empty()) text = fmt::format("waiting for {} runs of other processes", pending_.size());
-    return text;
+    return text + "; " + counts();
   }
 
   void say_begin() {
+    look();
     const int all = options_.run.threads, jobs = options_.jobs;
     const auto some = [](int count) { return fmt::format("{} thread{}", count, count == 1 ? "" : "s"); };
     std::string share = jobs == 1 ? some(all) : some(std::max(1, all / jobs)) + " each";
@@ -202,6 +210,7 @@ class Runner {
 
   int say_end() {
     folder_.write_index();
+    look();
     std::vector<std::string> broken;
     for (size_t r = 0; r < sweep_.runs.size(); ++r) {
       const RunState state = folder_.state(sweep_.runs[r]);
@@ -226,6 +235,7 @@ class Runner {
   std::vector<Slot> slots_;
   std::deque<size_t> pending_;
   std::set<size_t> passed_over_;
+  size_t finished_ = 0, broken_ = 0;
   double look_again_ = 0;
   bool interrupted_ = false;
   TimeLeft left_;
