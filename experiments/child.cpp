@@ -144,7 +144,8 @@ void Child::wait(const std::vector<Child*>& children, int milliseconds) {
     if (child.ended_) continue;
     if (places[2 * c].revents) child.take_up(child.out_, child.output_);
     if (places[2 * c + 1].revents) child.take_up(child.error_, child.errors_);
-    if (const std::string line = last_line_of(child.output_.substr(0, child.output_.rfind('\n') + 1)); !line.empty()) child.last_line_ = line;
+    if (const std::string line = last_line_of(child.output_.substr(0, child.output_.rfind('\n') + 1)); !line.empty())
+      child.last_line_ = line;
     if (child.out_ < 0 && child.error_ < 0) child.reap();
   }
 }
@@ -152,7 +153,8 @@ void Child::wait(const std::vector<Child*>& children, int milliseconds) {
 std::string Child::error() const {
   std::string line = last_line_of(errors_);
   if (code_ >= 0) return line.empty() ? joined("ended with the exit code ", code_) : line;
-  const std::string ended = joined("ended by signal ", -code_, " (", strsignal(-code_), ")", code_ == -SIGKILL ? ": out of memory?" : "");
+  const std::string ended =
+      joined("ended by signal ", -code_, " (", strsignal(-code_), ")", code_ == -SIGKILL ? ": out of memory?" : "");
   return line.empty() ? ended : ended + "; " + line;
 }
 

@@ -47,7 +47,8 @@ void read_mode(const Values& values, Plan& plan) {
     const std::string& word = expect(Type::text, "a string", *mode, "sweep.mode").text;
     plan.random = word == "random";
     if (word != "grid" && word != "random")
-      reject(*mode, "sweep.mode", "\"", printable(word), "\" is none of \"grid\", \"random\": did you mean \"", nearest(word, {"grid", "random"}), "\"?");
+      reject(*mode, "sweep.mode", "\"", printable(word), "\" is none of \"grid\", \"random\": did you mean \"",
+             nearest(word, {"grid", "random"}), "\"?");
   }
   if (plan.random && !runs) reject(*mode, "sweep.mode", "\"random\" needs sweep.runs, the number of configurations to draw");
   for (const auto& [key, value] : {std::pair{"sweep.runs", runs}, {"sweep.seed", seed}})
@@ -111,7 +112,8 @@ class Files {
 };
 
 Values values_with(const Settings& settings, Files& files) {
-  const auto extended = std::find_if(settings.begin(), settings.end(), [](const auto& setting) { return setting.first == "extends"; });
+  const auto extended =
+      std::find_if(settings.begin(), settings.end(), [](const auto& setting) { return setting.first == "extends"; });
   Values values = files.values(extended == settings.end() ? nullptr : &extended->second);
   for (const auto& [key, value] : settings)
     if (key != "extends" && !is_block_key(key)) values.insert_or_assign(key, value);
@@ -125,8 +127,10 @@ std::string folder_part(const std::string& label) {
   std::string part;
   for (size_t i = 0; i < label.size() && part.size() < 60; ++i) {
     const auto c = static_cast<unsigned char>(label[i]);
-    if (label.compare(i, 2, ", ") == 0) part += '-', ++i;
-    else part += std::isalnum(c) || c == '.' ? label[i] : '_';
+    if (label.compare(i, 2, ", ") == 0)
+      part += '-', ++i;
+    else
+      part += std::isalnum(c) || c == '.' ? label[i] : '_';
   }
   return part.empty() || part[0] == '.' || part[0] == '-' ? "run" + part : part;
 }
@@ -144,10 +148,11 @@ class Configurations {
       : plan_(plan), files_(files), sweep_(sweep), bundled_corpus_(bundled_corpus) {
     const int64_t count = combinations(plan.grids), seeds = std::max<int64_t>(1, static_cast<int64_t>(plan.seeds.size()));
     const int64_t wanted = plan.random ? plan.runs : count;
-    require(wanted <= most_runs / seeds, sweep.file, ": sweep: ", wanted, " configurations with ", seeds, " seeds are above ", most_runs,
-            " runs; mode = \"random\" draws some");
+    require(wanted <= most_runs / seeds, sweep.file, ": sweep: ", wanted, " configurations with ", seeds, " seeds are above ",
+            most_runs, " runs; mode = \"random\" draws some");
     if (plan.random)
-      draw_combinations(count, plan.seed, [&](int64_t index) { return add(index), static_cast<int64_t>(all.size()) < plan.runs; });
+      draw_combinations(count, plan.seed,
+                        [&](int64_t index) { return add(index), static_cast<int64_t>(all.size()) < plan.runs; });
     else
       for (int64_t index = 0; index < count; ++index) add(index);
     require(!plan.random || static_cast<int64_t>(all.size()) == plan.runs, sweep.file, ": sweep.runs = ", plan.runs,
@@ -187,8 +192,8 @@ std::string baseline_of(const Plan& plan, const Configurations& configurations) 
   std::vector<std::string> labels;
   for (const auto& one : configurations.all) labels.push_back(one.label);
   if (!contains(labels, plan.baseline->text))
-    reject(*plan.baseline, "sweep.baseline", "no configuration is called \"", printable(plan.baseline->text), "\": did you mean \"",
-           nearest(plan.baseline->text, labels), "\"?");
+    reject(*plan.baseline, "sweep.baseline", "no configuration is called \"", printable(plan.baseline->text),
+           "\": did you mean \"", nearest(plan.baseline->text, labels), "\"?");
   return plan.baseline->text;
 }
 
@@ -210,12 +215,15 @@ SweepRun run_of(const Configurations::One& one, const Value* seed, const Sweep& 
 std::string sweep_text(const Sweep& sweep, const Plan& plan, const std::vector<std::string>& overrides) {
   FileValues own = values_of_file_alone(sweep.file);
   add_overrides(own.values, overrides);
-  std::string text = fmt::format("# A sweep as it was run. This file runs it again.\nname = {}\n", poph::quoted(sweep.name)), table = "[sweep]\n";
+  std::string text = fmt::format("# A sweep as it was run. This file runs it again.\nname = {}\n", poph::quoted(sweep.name)),
+              table = "[sweep]\n";
   if (!own.extends.empty()) text += fmt::format("extends = {}\n", poph::quoted(own.extends));
   for (const auto& [key, value] : own.values) {
     if (key == "name" || key == "sweep.axes") continue;
-    if (key.starts_with("sweep.")) table += fmt::format("{} = {}\n", key.substr(6), toml_text(value));
-    else text += fmt::format("{} = {}\n", key, toml_text(value));
+    if (key.starts_with("sweep."))
+      table += fmt::format("{} = {}\n", key.substr(6), toml_text(value));
+    else
+      text += fmt::format("{} = {}\n", key, toml_text(value));
   }
   text += "\n" + table;
   for (const Grid& grid : plan.grids) {
@@ -245,7 +253,8 @@ std::string settings_hash(const Config& config) {
   return fmt::format("{:010x}", hash >> 24);
 }
 
-std::optional<Sweep> load_sweep(const std::string& file, const std::vector<std::string>& overrides, const std::string& bundled_corpus) {
+std::optional<Sweep> load_sweep(const std::string& file, const std::vector<std::string>& overrides,
+                                const std::string& bundled_corpus) {
   Values values = values_of_files(file);
   add_overrides(values, overrides);
   if (!is_sweep(values)) return std::nullopt;
@@ -269,7 +278,8 @@ std::optional<Sweep> load_sweep(const std::string& file, const std::vector<std::
       SweepRun run = run_of(one, plan.seeds.empty() ? nullptr : &plan.seeds[s], sweep, bundled_corpus);
       run.baseline = one.label == baseline;
       const auto [other, is_new] = labels.emplace(run.hash(), run.label);
-      require(is_new, file, ": sweep: \"", run.label, "\" and \"", other->second, "\" have one hash, ", run.hash(), ": change any setting of one");
+      require(is_new, file, ": sweep: \"", run.label, "\" and \"", other->second, "\" have one hash, ", run.hash(),
+              ": change any setting of one");
       sweep.runs.push_back(std::move(run));
     }
   }

@@ -27,7 +27,8 @@ void read_axis(const std::string& key, const Value& value, Grid& grid) {
     for (size_t i = 0; i < value.items.size(); ++i) read_axis(key + "." + unquoted_key(value.keys[i]), value.items[i], grid);
     return;
   }
-  if (key == "seed") fail(value.where, ": sweep.axes: seeds are no axis: sweep.seeds = [1, 2, 3] runs every configuration with each");
+  if (key == "seed")
+    fail(value.where, ": sweep.axes: seeds are no axis: sweep.seeds = [1, 2, 3] runs every configuration with each");
   if (key == "name") fail(value.where, ": sweep.axes: the runs are named after their settings");
   if (!is_block_key(key) && !contains(axis_keys(), key)) reject_unknown(value, "sweep.axes: ", key, axis_keys());
   const std::string shown = "sweep.axes." + key;
@@ -67,7 +68,10 @@ std::string ordering_name(const Value& blocks) {
   for (const Value& block : blocks.items) {
     const auto kind = std::find(block.keys.begin(), block.keys.end(), "kind");
     const std::string word = kind == block.keys.end() ? "" : block.items[static_cast<size_t>(kind - block.keys.begin())].text;
-    names.push_back(word == "attention_notes" ? "sa" : word == "attention_time_notes" ? "sa2d" : word.starts_with("lstm") ? "lstm" : word);
+    names.push_back(word == "attention_notes"        ? "sa"
+                    : word == "attention_time_notes" ? "sa2d"
+                    : word.starts_with("lstm")       ? "lstm"
+                                                     : word);
   }
   return fmt::format("{}", fmt::join(names, "_"));
 }
@@ -134,7 +138,8 @@ std::string label_of(const Settings& settings, const std::vector<Grid>& grids) {
   std::vector<std::string> parts;
   for (const auto& [key, value] : settings) {
     const std::string short_key = last_part(key);
-    const auto same = std::count_if(keys.begin(), keys.end(), [&](const std::string& other) { return last_part(other) == short_key; });
+    const auto same =
+        std::count_if(keys.begin(), keys.end(), [&](const std::string& other) { return last_part(other) == short_key; });
     if (key == "extends")
       parts.push_back(fs::path(value.text).stem().string());
     else if (key == "model.blocks")

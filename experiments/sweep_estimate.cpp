@@ -16,7 +16,8 @@ namespace {
 std::string costly_settings(const Config& config) {
   std::string text;
   for (const KeyLine& line : key_lines(config))
-    if (line.key.starts_with("data.") || line.key.starts_with("model.") || line.key == "train.batch" || line.key == "train.precision")
+    if (line.key.starts_with("data.") || line.key.starts_with("model.") || line.key == "train.batch" ||
+        line.key == "train.precision")
       text += line.key + "=" + line.value + "\n";
   return text;
 }
@@ -35,8 +36,9 @@ double epoch_seconds(const Config& config, const RunOptions& options) {
 }  // namespace
 
 std::string sweep_size(const Sweep& sweep) {
-  std::string text = fmt::format("{} configuration{} x {} seed{} = {} runs", sweep.configurations, sweep.configurations == 1 ? "" : "s", sweep.seeds,
-                                 sweep.seeds == 1 ? "" : "s", sweep.runs.size());
+  std::string text =
+      fmt::format("{} configuration{} x {} seed{} = {} runs", sweep.configurations, sweep.configurations == 1 ? "" : "s",
+                  sweep.seeds, sweep.seeds == 1 ? "" : "s", sweep.runs.size());
   if (sweep.merged) text += fmt::format(" ({} more have the settings of one of them)", sweep.merged);
   return text;
 }
@@ -66,8 +68,10 @@ void say_sweep_estimate(const Sweep& sweep, const SweepOptions& options, const s
                               run.config.model.autoregressive() ? "" : " [autoregressive = false]", state.status, time));
   }
   const double all = std::max(longest, sum / options.jobs);
-  progress.line(fmt::format("time: at most {} for the {} runs that are left, {} at once with {} thread{} each; composing not counted, early stopping neither",
-                            human_time(all), left, options.jobs, share.threads, share.threads == 1 ? "" : "s"));
+  progress.line(
+      fmt::format("time: at most {} for the {} runs that are left, {} at once with {} thread{} each; composing not counted, "
+                  "early stopping neither",
+                  human_time(all), left, options.jobs, share.threads, share.threads == 1 ? "" : "s"));
 }
 
 void TimeLeft::measured(size_t run, double seconds) {

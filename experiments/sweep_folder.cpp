@@ -15,7 +15,8 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr const char* lock_name = "sweep.lock";
-constexpr int list_byte = 0, index_byte = 1;  // who holds the first keeps the list of runs as it is; the second is for writing the index
+constexpr int list_byte = 0,
+              index_byte = 1;  // who holds the first keeps the list of runs as it is; the second is for writing the index
 
 Json json_of(const Value& value) {
   switch (value.type) {
@@ -41,7 +42,8 @@ Json json_of(const Value& value) {
 }
 
 Json index_line(const SweepRun& run, const RunState& state) {
-  Json line{{"id", run.id}, {"label", run.label}, {"settings", Json::object()}, {"seed", run.config.seed}, {"status", state.status}};
+  Json line{
+      {"id", run.id}, {"label", run.label}, {"settings", Json::object()}, {"seed", run.config.seed}, {"status", state.status}};
   for (const auto& [key, value] : run.settings) line["settings"][key] = json_of(value);
   if (!state.error.empty()) line["error"] = state.error;
   line["seconds"] = state.seconds;
@@ -113,7 +115,8 @@ void adopt_folders(Sweep& sweep, const std::string& path) {
     if (const auto found = folders.find(run.hash()); found != folders.end()) run.config.name = run.id = found->second;
 }
 
-SweepFolder::SweepFolder(const std::string& path, Sweep& sweep) : path_(checked_folder(path)), sweep_(sweep), lock_(path + "/" + lock_name) {
+SweepFolder::SweepFolder(const std::string& path, Sweep& sweep)
+    : path_(checked_folder(path)), sweep_(sweep), lock_(path + "/" + lock_name) {
   adopt_folders(sweep, path);
   const std::string index = path + "/index.jsonl";
   for (int attempt = 0; attempt < 100; ++attempt) {
@@ -134,7 +137,8 @@ SweepFolder::SweepFolder(const std::string& path, Sweep& sweep) : path_(checked_
 }
 
 void SweepFolder::refuse_use(const std::string& path) {
-  require(!LockFile::held(path + "/" + lock_name, list_byte), path, " is in use by another process: wait for it, or choose another --out or name");
+  require(!LockFile::held(path + "/" + lock_name, list_byte), path,
+          " is in use by another process: wait for it, or choose another --out or name");
 }
 
 RunState SweepFolder::state(const SweepRun& run) const {
@@ -176,7 +180,8 @@ void SweepFolder::write_index() const {
     ~Release() { lock.release(index_byte); }
   } release{lock_};
   std::string text;
-  for (const SweepRun& run : sweep_.runs) text += index_line(run, state(run)).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  for (const SweepRun& run : sweep_.runs)
+    text += index_line(run, state(run)).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   write_file_durably(path_ + "/index.jsonl", text);
 }
 

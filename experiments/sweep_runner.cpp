@@ -23,7 +23,8 @@ namespace {
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 std::string title(const SweepRun& run) {
-  return fmt::format("{}, seed {}{}", run.label, run.config.seed, run.config.model.autoregressive() ? "" : " [autoregressive = false]");
+  return fmt::format("{}, seed {}{}", run.label, run.config.seed,
+                     run.config.model.autoregressive() ? "" : " [autoregressive = false]");
 }
 
 int run_one(const SweepRun& run, RunOptions options, const std::string& out, int64_t index) {
@@ -46,8 +47,10 @@ class Runner {
   int run() {
     say_begin();
     for (;;) {
-      if (stop_requested()) stop_all();
-      else fill_slots();
+      if (stop_requested())
+        stop_all();
+      else
+        fill_slots();
       const auto running = children();
       if (running.empty() && (stop_requested() || pending_.empty())) break;
       if (running.empty()) std::this_thread::sleep_for(std::chrono::milliseconds(100));  // others hold what is left
@@ -102,7 +105,8 @@ class Runner {
       const size_t index = *place;
       place = pending_.erase(place);
       if (state.status == "finished" || (state.broken() && !options_.retry_failed)) {
-        if (passed_over_.count(index)) progress_.line(fmt::format("{} {} by another process: {}", tag(index), state.status, title(run)));
+        if (passed_over_.count(index))
+          progress_.line(fmt::format("{} {} by another process: {}", tag(index), state.status, title(run)));
         continue;
       }
       begin(s, index);
@@ -119,7 +123,8 @@ class Runner {
     RunOptions options = options_.run;
     options.threads = threads_of(s);
     const std::string& out = folder_.path();
-    slots_[s].child = std::make_unique<Child>([&run, options, out, index] { return run_one(run, options, out, static_cast<int64_t>(index)); });
+    slots_[s].child =
+        std::make_unique<Child>([&run, options, out, index] { return run_one(run, options, out, static_cast<int64_t>(index)); });
     slots_[s].run = index;
     slots_[s].begun = now();
     slots_[s].asked_to_stop = false;
@@ -152,7 +157,8 @@ class Runner {
     } else {
       left_.measured(slot.run, seconds);
       const RunState state = folder_.state(run);
-      what = fmt::format("finished in {}{}", human_time(seconds), state.best_loss ? fmt::format(", best loss {:.4f}", *state.best_loss) : "");
+      what = fmt::format("finished in {}{}", human_time(seconds),
+                         state.best_loss ? fmt::format(", best loss {:.4f}", *state.best_loss) : "");
     }
     const std::string error = what == "failed" ? ": " + slot.child->error() : "";
     slot.child.reset();
@@ -181,7 +187,8 @@ class Runner {
     const auto seconds = left_.seconds({pending_.begin(), pending_.end()}, running, options_.jobs);
     std::string text = fmt::format("{} of {} finished", finished_, sweep_.runs.size());
     if (broken_) text += fmt::format(", {} failed", broken_);
-    if (seconds && !stop_requested() && pending_.size() + running.size() > 0) text += fmt::format(", about {} left", human_time(*seconds));
+    if (seconds && !stop_requested() && pending_.size() + running.size() > 0)
+      text += fmt::format(", about {} left", human_time(*seconds));
     return text;
   }
 
@@ -203,9 +210,12 @@ class Runner {
     const int all = options_.run.threads, jobs = options_.jobs;
     const auto some = [](int count) { return fmt::format("{} thread{}", count, count == 1 ? "" : "s"); };
     std::string share = jobs == 1 ? some(all) : some(std::max(1, all / jobs)) + " each";
-    if (all < jobs) share += ", more than there are";
-    else if (all % jobs) share = fmt::format("{} or {} threads each", all / jobs, all / jobs + 1);
-    progress_.line(fmt::format("sweep {}: {} in {}; {} at once, {}; {}", sweep_.name, sweep_size(sweep_), folder_.path(), jobs, share, counts()));
+    if (all < jobs)
+      share += ", more than there are";
+    else if (all % jobs)
+      share = fmt::format("{} or {} threads each", all / jobs, all / jobs + 1);
+    progress_.line(fmt::format("sweep {}: {} in {}; {} at once, {}; {}", sweep_.name, sweep_size(sweep_), folder_.path(), jobs,
+                               share, counts()));
   }
 
   int say_end() {
@@ -223,7 +233,8 @@ class Runner {
       return exit_resumable;
     }
     if (!broken.empty())
-      fail(folder_.path(), ": ", broken.size(), " of ", sweep_.runs.size(), " runs failed; --retry-failed tries them again; the first: ", broken[0]);
+      fail(folder_.path(), ": ", broken.size(), " of ", sweep_.runs.size(),
+           " runs failed; --retry-failed tries them again; the first: ", broken[0]);
     progress_.line(fmt::format("all {} runs are finished: {}", sweep_.runs.size(), folder_.path()));
     return 0;
   }
@@ -243,7 +254,8 @@ class Runner {
 
 int run_index(const Sweep& sweep, const SweepOptions& options, SweepFolder& folder, Progress& progress) {
   const SweepRun& run = sweep.runs[static_cast<size_t>(options.index)];
-  progress.line(fmt::format("run {} of {} (0 .. {}) of the sweep {}: {}", options.index, sweep.runs.size(), sweep.runs.size() - 1, sweep.name, title(run)));
+  progress.line(fmt::format("run {} of {} (0 .. {}) of the sweep {}: {}", options.index, sweep.runs.size(), sweep.runs.size() - 1,
+                            sweep.name, title(run)));
   const RunState before = folder.state(run);
   if (before.broken() && !options.retry_failed && !options.run.restart)
     fail(folder.run_folder(run), ": ", before.status, " before: ", before.error, "; --retry-failed tries it again");
@@ -276,7 +288,8 @@ int run_sweep(Sweep sweep, SweepOptions options) {
     return 0;
   }
   Progress progress(options.run.quiet);
-  if (options.run.dry_run && options.index >= 0) return run_one(sweep.runs[static_cast<size_t>(options.index)], options.run, path, options.index);
+  if (options.run.dry_run && options.index >= 0)
+    return run_one(sweep.runs[static_cast<size_t>(options.index)], options.run, path, options.index);
   if (options.run.dry_run) {
     say_sweep_estimate(sweep, options, path, progress);
     return 0;

@@ -5,10 +5,10 @@
 namespace poph {
 
 struct SweepOptions {
-  RunOptions run;          // of every run; `out` is the folder that sweeps lie in
-  int jobs = 1;            // runs at once, each a process with its share of the threads
-  int64_t index = -1;      // this run alone, in this process
-  bool list = false;       // print the runs' ids and end
+  RunOptions run;      // of every run; `out` is the folder that sweeps lie in
+  int jobs = 1;        // runs at once, each a process with its share of the threads
+  int64_t index = -1;  // this run alone, in this process
+  bool list = false;   // print the runs' ids and end
   bool retry_failed = false;
 };
 
