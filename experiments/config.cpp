@@ -191,7 +191,11 @@ std::string name_problem(const std::string& name) {
   return std::any_of(name.begin(), name.end(), bad) ? "has a slash, a backslash or a control character" : "";
 }
 
+}  // namespace
+
 Config config_of(const Values& values, const std::string& origin, const std::string& name, const std::string& bundled_corpus) {
+  const auto sweep = values.lower_bound("sweep.");
+  if (is_sweep(values)) reject(sweep->second, sweep->first, "a sweep is not one experiment");
   Config config;
   config.name = name;
   config.bundled_corpus = bundled_corpus;
@@ -220,8 +224,6 @@ Config config_of(const Values& values, const std::string& origin, const std::str
   config.model.channels = data.channels;
   return config;
 }
-
-}  // namespace
 
 std::vector<std::string> Config::source_paths() const {
   std::vector<std::string> paths = data.source;

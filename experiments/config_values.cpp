@@ -1,6 +1,9 @@
 #include "experiments/config_values.h"
 
+#include <algorithm>
+#include <charconv>
 #include <filesystem>
+#include <iterator>
 #include <utility>
 
 #include "experiments/config_keys.h"
@@ -12,25 +15,8 @@ namespace {
 namespace fs = std::filesystem;
 using Type = Value::Type;
 
-const std::vector<std::string>& all_keys() {
-  static const std::vector<std::string> keys = [] {
-    std::vector<std::string> names;
-    for (const KeyLine& line : key_lines(Config{})) names.push_back(line.key);
-    return names;
-  }();
-  return keys;
-}
-
-const std::vector<std::string>& all_sections() {
-  static const std::vector<std::string> sections = [] {
-    std::vector<std::string> names;
-    for (const std::string& key : all_keys())
-      for (size_t dot = key.find('.'); dot != std::string::npos; dot = key.find('.', dot + 1))
-        if (!contains(names, key.substr(0, dot))) names.push_back(key.substr(0, dot));
-    return names;
-  }();
-  return sections;
-}
+// Read by sweep.cpp; sweep.axes is taken as a whole.
+constexpr const char* sweep_keys[] = {"sweep.mode", "sweep.runs", "sweep.seed", "sweep.seeds", "sweep.baseline", "sweep.axes"};
 
 void add(Values& values, const std::string& key, const Value& value) {
   if (contains(all_keys(), key)) {
@@ -38,8 +24,6 @@ void add(Values& values, const std::string& key, const Value& value) {
   } else if (contains(all_sections(), key)) {
     expect(Type::table, "a table", value, key);
     for (size_t i = 0; i < value.items.size(); ++i) add(values, key + "." + value.keys[i], value.items[i]);
-  } else if (key == "sweep" || key.starts_with("sweep.")) {
-    fail(value.where, ": sweeps are not supported yet");
   } else {
     std::vector<std::string> valid = all_keys();
     valid.push_back("extends");
@@ -54,14 +38,31 @@ std::string absolute_path(const std::string& path, const fs::path& folder) {
   return (whole.has_filename() ? whole : whole.parent_path()).string();  // music/ and music are one folder
 }
 
+void make_absolute(Value& value, const fs::path& folder) {
+  value.text = absolute_path(value.text, folder);
+  for (Value& item : value.items) make_absolute(item, folder);
+}
+
+bool is_path_key(std::string_view key) { return key == "data.source" || key == "generate.prime"; }
+
+// Of the tables of sweep.axes, whose keys may be dotted, nested or quoted. Files to extend stay as short as messages want them.
+void make_axes_absolute(Value& value, const std::string& key, const fs::path& folder) {
+  if (is_path_key(key)) return make_absolute(value, folder);
+  for (size_t i = 0; i < value.items.size(); ++i) {
+    Value& item = value.items[i];
+    if (value.is(Type::table))
+      make_axes_absolute(item, (key.empty() ? "" : key + ".") + unquoted_key(value.keys[i]), folder);
+    else if (value.is(Type::array) && (key.empty() || key == "extends"))
+      make_axes_absolute(item, key, folder);
+  }
+  if (key == "extends" && value.is(Type::text) && !value.text.empty()) value.text = (folder / value.text).lexically_normal().string();
+}
+
 // Paths mean what they meant in the file that set them, so this comes before files are merged.
 void make_paths_absolute(Values& values, const fs::path& folder) {
-  for (const char* key : {"data.source", "generate.prime"}) {
-    const auto found = values.find(key);
-    if (found == values.end()) continue;
-    Value& value = found->second;
-    value.text = absolute_path(value.text, folder);
-    for (Value& item : value.items) item.text = absolute_path(item.text, folder);
+  for (auto& [key, value] : values) {
+    if (is_path_key(key)) make_absolute(value, folder);
+    if (key == "sweep.axes") make_axes_absolute(value, "", folder);
   }
 }
 
@@ -79,9 +80,37 @@ Values file_values(const Value& table, Value* extends) {
   return values;
 }
 
+Values own_values(const std::string& file, const std::string& text, Value* extends) {
+  Values values = file_values(read_toml(text, file), extends);
+  if (extends->is(Type::text) && extends->text.empty()) reject(*extends, "extends", "names no file");
+  make_paths_absolute(values, fs::path(file).parent_path());
+  return values;
+}
+
 }  // namespace
 
-Values values_of_files(const std::string& file) {
+const std::vector<std::string>& all_keys() {
+  static const std::vector<std::string> keys = [] {
+    std::vector<std::string> names;
+    for (const KeyLine& line : key_lines(Config{})) names.push_back(line.key);
+    names.insert(names.end(), std::begin(sweep_keys), std::end(sweep_keys));
+    return names;
+  }();
+  return keys;
+}
+
+const std::vector<std::string>& all_sections() {
+  static const std::vector<std::string> sections = [] {
+    std::vector<std::string> names;
+    for (const std::string& key : all_keys())
+      for (size_t dot = key.find('.'); dot != std::string::npos; dot = key.find('.', dot + 1))
+        if (!contains(names, key.substr(0, dot))) names.push_back(key.substr(0, dot));
+    return names;
+  }();
+  return sections;
+}
+
+Values values_of_files(const std::string& file, const Value* extended) {
   struct Visited {
     std::string shown;
     fs::path canonical;
@@ -108,35 +137,84 @@ Values values_of_files(const std::string& file) {
     chain.push_back({next, canonical});
 
     extends = Value{};
-    Values values = file_values(read_toml(text, next), &extends);
-    const fs::path folder = fs::path(next).parent_path();
-    make_paths_absolute(values, folder);
+    Values values = own_values(next, text, &extends);
+    if (chain.size() > 1 && is_sweep(values)) {
+      const auto first = values.lower_bound("sweep.");
+      reject(first->second, first->first, "a file that another one extends cannot be a sweep");
+    }
     merged.merge(values);  // keeps what is there already
-    if (extends.is(Type::text) && extends.text.empty()) reject(extends, "extends", "names no file");
+    const bool replaced = extended && chain.size() == 1;
+    const fs::path folder = fs::path(next).parent_path();
     next = extends.is(Type::text) ? (folder / extends.text).lexically_normal().string() : "";
+    if (replaced) next = (extends = *extended).text;
   }
   return merged;
 }
 
+FileValues values_of_file_alone(const std::string& file) {
+  Value extends;
+  FileValues own{own_values(file, read_experiment_text(file), &extends), ""};
+  if (extends.is(Type::text)) own.extends = fs::absolute(fs::path(file).parent_path() / extends.text).lexically_normal().string();
+  return own;
+}
+
+Override read_key_and_value(const std::string& text) {
+  const auto trimmed = [](std::string_view part) {
+    const size_t first = part.find_first_not_of(" \t"), last = part.find_last_not_of(" \t");
+    return first == std::string_view::npos ? std::string() : std::string(part.substr(first, last - first + 1));
+  };
+  const size_t equals = text.find('=');
+  require(equals != std::string::npos, command_line, ": ", printable(text), ": expected KEY=VALUE, as in train.epochs=5");
+  const std::string key = trimmed(std::string_view(text).substr(0, equals));
+  const std::string given = trimmed(std::string_view(text).substr(equals + 1));
+  return {key, read_override(given, joined(command_line, ": ", printable(key), "=", printable(given)))};
+}
+
 void add_overrides(Values& values, const std::vector<std::string>& overrides) {
   for (const std::string& text : overrides) {
-    const auto trimmed = [](std::string_view part) {
-      const size_t first = part.find_first_not_of(" \t"), last = part.find_last_not_of(" \t");
-      return first == std::string_view::npos ? std::string() : std::string(part.substr(first, last - first + 1));
-    };
-    const size_t equals = text.find('=');
-    require(equals != std::string::npos, command_line, ": ", printable(text), ": expected KEY=VALUE, as in train.epochs=5");
-    const std::string key = trimmed(std::string_view(text).substr(0, equals));
-    const std::string given = trimmed(std::string_view(text).substr(equals + 1));
-    const std::string where = joined(command_line, ": ", printable(key), "=", printable(given));
+    const auto [key, value] = read_key_and_value(text);
+    if (key == "extends") fail(value.where, ": only a file can extend another");
+    if (is_block_key(key)) {
+      set_block_key(values, key, value);
+      continue;
+    }
     Values layer;
-    const Value value = read_override(given, where);
-    if (key == "extends") fail(where, ": only a file can extend another");
     add(layer, key, value);
     make_paths_absolute(layer, "");
     layer.merge(values);
     values.swap(layer);
   }
+}
+
+bool is_block_key(std::string_view key) { return key.starts_with("model.blocks["); }
+
+void set_block_key(Values& values, const std::string& key, const Value& value) {
+  const size_t open = key.find('['), close = key.find("].", open);
+  int64_t index = 0;
+  const char* end = key.data() + std::min(close, key.size());
+  const auto [stop, error] = std::from_chars(key.data() + open + 1, end, index);
+  if (close == std::string::npos || error != std::errc() || stop != end || close + 2 == key.size())
+    fail(value.where, ": unknown key \"", printable(key), "\": a key of one block is model.blocks[0].heads, of the last one model.blocks[-1].heads");
+  const auto found = values.find("model.blocks");
+  if (found == values.end() || !found->second.is(Type::array)) reject(value, key, "no list of model.blocks is set");
+  std::vector<Value>& blocks = found->second.items;
+  const auto count = static_cast<int64_t>(blocks.size());
+  if (index >= count || index < -count) reject(value, key, "there are ", count, " blocks, counted from 0");
+  Value& block = blocks[static_cast<size_t>(index < 0 ? index + count : index)];
+  expect(Type::table, "a table", block, key.substr(0, close + 1));
+  const std::string name = key.substr(close + 2);
+  const auto place = std::find(block.keys.begin(), block.keys.end(), name);
+  if (place == block.keys.end()) {
+    block.keys.push_back(name);
+    block.items.push_back(value);
+  } else {
+    block.items[static_cast<size_t>(place - block.keys.begin())] = value;
+  }
+}
+
+bool is_sweep(const Values& values) {
+  const auto first = values.lower_bound("sweep.");
+  return first != values.end() && first->first.starts_with("sweep.");
 }
 
 Values values_of_text(std::string_view text, const std::string& origin) { return file_values(read_toml(text, origin), nullptr); }

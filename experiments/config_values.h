@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "experiments/config.h"
 #include "experiments/toml_tree.h"
 #include "tensor/error.h"
 
@@ -16,14 +17,41 @@ using Values = std::map<std::string, Value>;  // by full key: data.window
 
 inline constexpr std::string_view command_line = "command line";
 
-// The values of a file and of all the files it extends, the nearer one winning; paths are absolute.
-Values values_of_files(const std::string& file);
+// The keys that an experiment can set (data.window), and the tables they lie in (data).
+const std::vector<std::string>& all_keys();
+const std::vector<std::string>& all_sections();
+
+// The values of a file and of all the files it extends, the nearer one winning; paths are absolute. With `extended`, the path of
+// another file, that one takes the place of what the file itself extends.
+Values values_of_files(const std::string& file, const Value* extended = nullptr);
+
+// The values that the file itself sets, and the absolute path of what it extends, or "".
+struct FileValues {
+  Values values;
+  std::string extends;
+};
+FileValues values_of_file_alone(const std::string& file);
 
 // The values of a text that stands alone: `extends` is refused, paths stay as they are.
 Values values_of_text(std::string_view text, const std::string& origin);
 
 // Overrides KEY=VALUE, the last of a key winning; paths are made absolute from the working folder.
+struct Override {
+  std::string key;
+  Value value;
+};
+Override read_key_and_value(const std::string& text);
 void add_overrides(Values& values, const std::vector<std::string>& overrides);
+
+// "model.blocks[1].mask" is a key of one block, counted from 0; [-1] is the last one. It changes the list that is there.
+bool is_block_key(std::string_view key);
+void set_block_key(Values& values, const std::string& key, const Value& value);
+
+// Whether any sweep.* is set. What these mean is for sweep.cpp to say.
+bool is_sweep(const Values& values);
+
+// The experiment with these values, each checked by itself and with the others; `name` is used where none is set.
+Config config_of(const Values& values, const std::string& origin, const std::string& name, const std::string& bundled_corpus);
 
 inline bool contains(const std::vector<std::string>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();

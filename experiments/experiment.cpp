@@ -112,7 +112,7 @@ void say_model(Biaxial& model, const Config& config, Progress& progress) {
 }
 
 // Trains some batches on the side to see what a run will need.
-void dry_run(const Config& config, Biaxial& model, const Data& data, Device device, Progress& progress) {
+Estimate measured(const Config& config, Biaxial& model, const Data& data, Device device) {
   Trainer trainer(config, model, data.train, data.valid);
   const std::vector<int64_t> order = epoch_order(data.train.count(), config.seed, 0);
   const auto batch = std::span(order).first(std::min<size_t>(order.size(), config.train.batch));
@@ -122,12 +122,21 @@ void dry_run(const Config& config, Biaxial& model, const Data& data, Device devi
   const auto begun = std::chrono::steady_clock::now();
   trainer.train_step(batch, 0);
   synchronize(device);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-  const double steps = static_cast<double>(config.train.epochs * trainer.batches_per_epoch());
+  Estimate estimate;
+  estimate.step_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  estimate.windows = static_cast<int64_t>(batch.size());
+  estimate.steps_per_epoch = trainer.batches_per_epoch();
   const double validation = data.train.count() ? static_cast<double>(data.valid.count()) / static_cast<double>(data.train.count()) / 3 : 0;
-  progress.line(fmt::format("memory: {} at most in a step on {}", human_bytes(static_cast<double>(memory_use(device).peak)), device == Device::cpu ? "the CPU" : "the GPU"));
+  estimate.epoch_seconds = static_cast<double>(estimate.steps_per_epoch) * estimate.step_seconds * (1 + validation);
+  estimate.peak_bytes = static_cast<double>(memory_use(device).peak);
+  return estimate;
+}
+
+void say_estimate(const Estimate& estimate, const Config& config, Device device, Progress& progress) {
+  progress.line(fmt::format("memory: {} at most in a step on {}", human_bytes(estimate.peak_bytes), device == Device::cpu ? "the CPU" : "the GPU"));
   progress.line(fmt::format("time: {:.2f} s a step of {} windows, {} steps an epoch; {} for all {} epochs with validation, composing not counted",
-                            seconds, batch.size(), trainer.batches_per_epoch(), human_time(steps * seconds * (1 + validation)), config.train.epochs));
+                            estimate.step_seconds, estimate.windows, estimate.steps_per_epoch,
+                            human_time(static_cast<double>(config.train.epochs) * estimate.epoch_seconds), config.train.epochs));
 }
 
 // The form of the CPU's float32 kernels that this processor runs.
@@ -142,6 +151,7 @@ void describe_run(nlohmann::json& run, const RunOptions& options, const Config& 
   if (!run.contains("started")) run["started"] = utc_now();
   run["name"] = config.name;
   run["status"] = "running";
+  run.erase("error");
   run["version"] = POPH_VERSION;
   run["revision"] = POPH_REVISION;
   run["command_line"] = options.command_line;
@@ -259,8 +269,17 @@ std::string kept_after_divergence(const RunFolder& folder) {
 
 }  // namespace
 
-int run_experiment(const RunOptions& options) {
-  Config config = load_config(options.file, options.overrides, bundled_corpus());
+Estimate estimate_run(const Config& config, const RunOptions& options) {
+  const Device device = parse_device(options.device);
+  if (options.threads > 0) set_threads(options.threads);
+  Progress silent(true);
+  const Data data = load_data(config, options.threads, silent);
+  require(data.train.count() > 0, "there are no windows to train on");
+  Biaxial model(config.model, config.seed, Dtype::f32, device);
+  return measured(config, model, data, device);
+}
+
+int run_experiment(Config config, const RunOptions& options) {
   const Device device = parse_device(options.device);
   if (options.threads > 0) set_threads(options.threads);
   if (options.smoke) {
@@ -268,7 +287,7 @@ int run_experiment(const RunOptions& options) {
     config.train.epochs = 1;
     config.generate.pieces = config.generate.bars = 1;
   }
-  if (!options.dry_run) watch_signals();  // it has nothing to save
+  if (!options.dry_run) watch_signals(options.supervised ? supervised_request_seconds : own_request_seconds);  // a dry run has nothing to save
   Progress progress(options.quiet);
   const std::string path = (std::filesystem::path(options.out) / config.name).string();
 
@@ -280,12 +299,15 @@ int run_experiment(const RunOptions& options) {
       if (options.smoke) std::filesystem::remove_all(path);
       else progress.line("the old run is now " + move_aside(path));
     }
-    const RunFolder there(path, RunFolder::Use::look);
-    if (there.has_config() && there.run().value("status", "") == "finished" && differing_keys(there.config(), config).empty()) {
+    const auto finished = [&] {
+      const RunFolder there(path, RunFolder::Use::look);
+      if (!there.has_config() || there.run().value("status", "") != "finished" || !differing_keys(there.config(), config).empty()) return false;
       progress.line(fmt::format("{} is finished already; --restart begins anew, and this composes more: {} generate {}", path, poph_program(), path));
-      return 0;
-    }
+      return true;
+    };
+    if (finished()) return 0;
     folder = std::make_unique<RunFolder>(path);
+    if (finished()) return 0;  // by whoever held it until now
     progress.log_to(folder->file("log.txt"));
   }
   progress.line(fmt::format("PopH {} ({}) on {}, {} threads{}", POPH_VERSION, POPH_REVISION, device_name(device), threads(),
@@ -301,7 +323,7 @@ int run_experiment(const RunOptions& options) {
   Biaxial model(config.model, config.seed, Dtype::f32, device);
   say_model(model, config, progress);
   if (options.dry_run) {
-    dry_run(config, model, data, device, progress);
+    say_estimate(measured(config, model, data, device), config, device, progress);
     return 0;
   }
 
@@ -333,6 +355,7 @@ int run_experiment(const RunOptions& options) {
     const bool diverged = what.starts_with("training diverged");
     if (diverged) what += kept_after_divergence(*folder);
     try {
+      run["error"] = what;
       save_run(run, *folder, trainer, diverged ? "diverged" : "failed");
       progress.log(what);
     } catch (const std::exception&) {  // the disk may be what failed; the first error is the one to show

@@ -1,7 +1,6 @@
 #include "experiments/run_folder.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -9,11 +8,16 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "experiments/lock_file.h"
 #include "experiments/model_file.h"
 #include "tensor/file.h"
 
 namespace poph {
 namespace fs = std::filesystem;
+
+namespace {
+constexpr const char* lock_name = "run.lock";
+}
 
 void make_folder(const std::string& path) {
   std::error_code error;
@@ -26,33 +30,24 @@ RunFolder::RunFolder(const std::string& path, Use use) : path_(path) {
   if (use == Use::look) return;
   std::error_code ignored;
   require(!fs::exists(path, ignored) || fs::is_directory(path, ignored), path, " is in the way: expected a run folder");
-  require(!fs::exists(path, ignored) || fs::is_empty(path, ignored) || fs::exists(file("run.lock"), ignored) || fs::exists(file("config.toml"), ignored), path,
+  require(!fs::exists(path, ignored) || fs::is_empty(path, ignored) || fs::exists(file(lock_name), ignored) || fs::exists(file("config.toml"), ignored), path,
           " holds something else than a run of PopH: choose another --out or name");
   make_folder(path);
-  const std::string name = file("run.lock");
-  lock_ = open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  require(lock_ >= 0, "cannot write ", name, ": ", std::strerror(errno));
-  if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-    char holder[128] = {};
-    if (pread(lock_, holder, sizeof holder - 1, 0) <= 0) std::strcpy(holder, "another process");
-    close(lock_);
-    fail(path, " is in use by ", holder, ": wait for it, or choose another --out or name");
+  lock_ = std::make_unique<LockFile>(file(lock_name));
+  if (!lock_->take(0, LockFile::Kind::exclusive)) {
+    const std::string holder = lock_->text();
+    throw InUse(joined(path, " is in use by ", holder.empty() ? "another process" : holder, ": wait for it, or choose another --out or name"));
   }
   char host[64] = {};
   gethostname(host, sizeof host - 1);
-  const std::string holder = joined("process ", getpid(), " on ", host);
-  if (ftruncate(lock_, 0) != 0 || pwrite(lock_, holder.data(), holder.size(), 0) < 0) {
-    const std::string reason = std::strerror(errno);
-    close(lock_);
-    fail("cannot write ", name, ": ", reason);
-  }
+  lock_->write(joined("process ", getpid(), " on ", host));
   make_folder(file("checkpoints"));
   make_folder(file("samples"));
 }
 
-RunFolder::~RunFolder() {
-  if (lock_ >= 0) close(lock_);
-}
+RunFolder::~RunFolder() = default;
+
+bool RunFolder::held(const std::string& path) { return LockFile::held(path + "/" + lock_name); }
 
 bool RunFolder::has_config() const { return fs::exists(file("config.toml")); }
 Config RunFolder::config() const { return parse_config(read_file(file("config.toml")), file("config.toml"), {}, bundled_corpus()); }

@@ -1,21 +1,30 @@
 #pragma once
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "experiments/config.h"
+#include "tensor/error.h"
 
 namespace poph {
+
+class LockFile;
 
 // runs/<name>/: config.toml, run.json, metrics.jsonl, log.txt, checkpoints/, samples/. One process at a time holds it.
 class RunFolder {
  public:
-  // Makes the folder, or opens it when it is one of ours. Error: another process holds it (which one), it holds something else,
-  // or it cannot be written. To `look` is to read what is there, without holding or changing anything.
+  struct InUse : Error {  // another process holds the folder
+    using Error::Error;
+  };
+  // Makes the folder, or opens it when it is one of ours. Error: InUse, with the holder's name; it holds something else; it cannot
+  // be written. To `look` is to read what is there, without holding or changing anything.
   enum class Use { hold, look };
   explicit RunFolder(const std::string& path, Use use = Use::hold);
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
+
+  static bool held(const std::string& path);  // by another process, now
 
   const std::string& path() const { return path_; }
   std::string file(const std::string& name) const { return path_ + "/" + name; }
@@ -32,7 +41,7 @@ class RunFolder {
 
  private:
   std::string path_;
-  int lock_ = -1;
+  std::unique_ptr<LockFile> lock_;
 };
 
 // Error where the folder is not there and cannot be made, or takes no files.

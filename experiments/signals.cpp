@@ -7,16 +7,13 @@
 namespace poph {
 namespace {
 volatile std::sig_atomic_t requested = 0;
-double requested_at = 0;
-
-// `timeout` and job schedulers signal a process and its group at once: two signals within moments are one request.
-constexpr double one_request_seconds = 0.05;
+double requested_at = 0, one_request = own_request_seconds;
 
 void on_signal(int signal) {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   const double seconds = static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-  if (requested && seconds - requested_at > one_request_seconds) {
+  if (requested && seconds - requested_at > one_request) {
     std::signal(signal, SIG_DFL);
     raise(signal);  // takes effect when this handler returns
   }
@@ -25,8 +22,9 @@ void on_signal(int signal) {
 }
 }  // namespace
 
-void watch_signals() {
+void watch_signals(double one_request_seconds) {
   requested = 0;
+  one_request = one_request_seconds;
   struct sigaction action {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;

@@ -222,6 +222,33 @@ std::string quoted(std::string_view text) {
   return result + '"';
 }
 
+std::string unquoted_key(const std::string& key) {
+  return key.size() >= 2 && key.starts_with('"') && key.find('\\') == std::string::npos ? key.substr(1, key.size() - 2) : key;
+}
+
+std::string toml_text(const Value& value) {
+  std::vector<std::string> items;
+  for (size_t i = 0; i < value.items.size(); ++i)
+    items.push_back((value.is(Value::Type::table) ? value.keys[i] + " = " : "") + toml_text(value.items[i]));
+  switch (value.type) {
+    case Value::Type::boolean:
+      return value.boolean ? "true" : "false";
+    case Value::Type::integer:
+      return fmt::format("{}", value.integer);
+    case Value::Type::real:
+      return real_digits(value.real);
+    case Value::Type::text:
+      return poph::quoted(value.text);
+    case Value::Type::array:
+      return fmt::format("[{}]", fmt::join(items, ", "));
+    case Value::Type::table:
+      return items.empty() ? "{}" : fmt::format("{{ {} }}", fmt::join(items, ", "));
+    case Value::Type::date:
+      break;
+  }
+  fail(value.where, ": a date or time cannot be written");
+}
+
 std::string real_digits(double x) {
   const std::string digits = fmt::format("{}", x);
   return std::isfinite(x) && digits.find_first_of(".e") == std::string::npos ? digits + ".0" : digits;

@@ -34,6 +34,8 @@ Value read_override(std::string_view text, const std::string& where);
 std::string read_experiment_text(const std::string& file);
 
 std::string quoted(std::string_view text);  // as a TOML string, on one line
+std::string unquoted_key(const std::string& key);  // of Value::keys: "a.b" in quotes as it is meant
+std::string toml_text(const Value& value);    // on one line; read back it is the same value
 std::string real_digits(double x);          // as a TOML number with a point or an exponent, the shortest that reads back as x
 
 // For messages: control characters shown as escapes, and cut off where it is longer.

@@ -40,23 +40,9 @@ struct Biaxial {
 
   int64_t feature_width() const { return 1 + 12 + 1 + settings.octave_units + 16; }
 
-  // The index of the block that the chosen notes enter: the first one after an lstm_time; -1 when there is none.
-  int64_t conditioning_point() const {
-    const auto& list = settings.blocks;
-    for (size_t i = 0; i + 1 < list.size(); ++i)
-      if (list[i].kind == BlockKind::lstm_time) return static_cast<int64_t>(i) + 1;
-    return -1;
-  }
-  bool conditioned() const { return settings.condition && conditioning_point() >= 0; }
-
-  // Whether a note's prediction depends on nothing it must not see: false when an attention after the conditioning point is
-  // open to later notes, whose inputs hold the note's own target (SPEC 5).
-  bool autoregressive() const {
-    if (!conditioned()) return true;
-    for (int64_t i = conditioning_point(); i < static_cast<int64_t>(settings.blocks.size()); ++i)
-      if (settings.blocks[i].is_attention() && settings.blocks[i].mask == Mask::none) return false;
-    return true;
-  }
+  int64_t conditioning_point() const { return settings.conditioning_point(); }
+  bool conditioned() const { return settings.conditioned(); }
+  bool autoregressive() const { return settings.autoregressive(); }
 
   // input, target [T,B,N,C] and beat [T,B,16], notes in ascending pitch. The target serves as the chosen notes only.
   Prediction operator()(const Tensor& input, const Tensor& target, const Tensor& beat, Pass& pass) const {

@@ -31,6 +31,23 @@ struct ModelSettings {
   std::vector<BlockSettings> blocks;
   // From the data section: what one cell of the roll is.
   int64_t lowest_note = 36, notes = 48, channels = 3;  // channels: 3 = play, replay, volume; 1 = play
+
+  // The index of the block that the chosen notes enter: the first one after an lstm_time; -1 when there is none.
+  int64_t conditioning_point() const {
+    for (size_t i = 0; i + 1 < blocks.size(); ++i)
+      if (blocks[i].kind == BlockKind::lstm_time) return static_cast<int64_t>(i) + 1;
+    return -1;
+  }
+  bool conditioned() const { return condition && conditioning_point() >= 0; }
+
+  // Whether a note's prediction depends on nothing it must not see: false when an attention after the conditioning point is
+  // open to later notes, whose inputs hold the note's own target (SPEC 5).
+  bool autoregressive() const {
+    if (!conditioned()) return true;
+    for (size_t i = static_cast<size_t>(conditioning_point()); i < blocks.size(); ++i)
+      if (blocks[i].is_attention() && blocks[i].mask == Mask::none) return false;
+    return true;
+  }
 };
 
 enum class HarmonyInput { softmax, raw };

@@ -313,6 +313,8 @@ BOOST_AUTO_TEST_CASE(overrides) {
   BOOST_TEST((with("train.optimizer=sgd").train.optimizer == OptimizerKind::sgd));
   BOOST_TEST(with("loss.harmony={ weight = 3, span = 2 }").loss.harmony.span == 2);
   BOOST_TEST(with("model.blocks=[{ kind = \"lstm_notes\" }]").model.blocks[0].units == 128);
+  BOOST_TEST(with("model.blocks[0].units=3").model.blocks[0].units == 3);
+  BOOST_TEST(with("model.blocks[-1].layers=1").set_by.at("model.blocks[0].layers") == "command line");
 
   const auto refused = [](const std::string& override) { return problem(one_block, {override}); };
   BOOST_TEST(refused("train.epochs=abc") == "command line: train.epochs=abc: expected an integer, found the string \"abc\"");
@@ -322,7 +324,7 @@ BOOST_AUTO_TEST_CASE(overrides) {
   BOOST_TEST(refused("train.epochs") == "command line: train.epochs: expected KEY=VALUE, as in train.epochs=5");
   BOOST_TEST(refused("=5").starts_with("command line: =5: unknown key \"\""));
   BOOST_TEST(refused("extends=a.toml") == "command line: extends=a.toml: only a file can extend another");
-  BOOST_TEST(refused("sweep.seeds=[1]") == "command line: sweep.seeds=[1]: sweeps are not supported yet");
+  BOOST_TEST(refused("sweep.seeds=[1]") == "command line: sweep.seeds=[1]: a sweep is not one experiment");
   BOOST_TEST(refused("data.source=[a, b]").starts_with("command line: data.source=[a, b]: not valid TOML: "));
   BOOST_TEST(refused("train.epochs=5\nseed=2") == "command line: train.epochs=5\\nseed=2: expected one value");
   BOOST_TEST(
@@ -330,6 +332,9 @@ BOOST_AUTO_TEST_CASE(overrides) {
       "command line: loss.harmony={ wieght = 1 }: unknown key \"loss.harmony.wieght\": did you mean \"loss.harmony.weight\"?");
   BOOST_TEST(refused("model.blocks=[{ kind = \"lstm_time\", units = 0 }]") ==
              "command line: model.blocks=[{ kind = \"lstm_time\", units = 0 }]: model.blocks[0].units: must be at least 1, is 0");
+  BOOST_TEST(refused("model.blocks[0].units=0") == "command line: model.blocks[0].units=0: must be at least 1, is 0");
+  BOOST_TEST(refused("model.blocks[1].units=3") == "command line: model.blocks[1].units=3: there are 1 blocks, counted from 0");
+  BOOST_TEST(refused("model.blocks[0]=3").ends_with("a key of one block is model.blocks[0].heads, of the last one model.blocks[-1].heads"));
   BOOST_TEST(refused("data.window=\xff").starts_with("command line: data.window=\xff: not valid TOML: "));
 }
 

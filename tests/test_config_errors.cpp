@@ -111,7 +111,8 @@ BOOST_AUTO_TEST_CASE(impossible_values) {
   for (const auto& [line, message] : cases) BOOST_TEST(problem_with_block("\n" + line) == "x.toml:2: " + message);
   BOOST_TEST(problem_with_block("name = \"" + std::string(101, 'a') + "\"").ends_with("it is longer than 100 characters"));
   BOOST_TEST(problem(one_block + "\n[[model.styles]]\nname = \"x\"").ends_with(": styles are not supported yet"));
-  BOOST_TEST(problem_with_block("\n[sweep]\nmethod = \"grid\"") == "x.toml:2: sweeps are not supported yet");
+  BOOST_TEST(problem_with_block("\n[sweep]\nmethod = \"grid\"") == "x.toml:3: unknown key \"sweep.method\": did you mean \"sweep.mode\"?");
+  BOOST_TEST(problem_with_block("\n[sweep]\nmode = \"grid\"") == "x.toml:3: sweep.mode: a sweep is not one experiment");
   // Two keys at odds: the override is to blame, or else the nearer to the mistake.
   BOOST_TEST(problem_with_block("loss.harmony.span = 4\ndata.window = 10") ==
              "x.toml:1: loss.harmony.span = 4 does not divide data.window = 10");

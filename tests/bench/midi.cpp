@@ -3,6 +3,7 @@
 #include <fstream>
 #include <numeric>
 
+#include "data/notes.h"
 #include "data/windows.h"
 #include "tests/bench/model_bench.h"
 
@@ -39,13 +40,13 @@ class MidiBench {
     }
     return sum;
   }
-  // Note-ons. Parsing leaves events; decoding makes notes with lengths of them, on the grid that training uses.
+  // As the peers give them: onset and duration in ticks, pitch, velocity, channel, by track.
   int64_t notes() {
     int64_t found = 0;
     for (const std::string& file : files_) {
       parse_midi(read_file(file, buffer_), midi_);
-      found += std::count_if(midi_.events.begin(), midi_.events.end(), [](const MidiEvent& event) { return event.kind == 0x90; });
-      sounding_ += decode(midi_, RollSettings{}).sounding_cells();
+      pair_notes(midi_, NoteSettings{}, notes_);
+      found += static_cast<int64_t>(notes_.notes.size());
     }
     return found;
   }
@@ -73,7 +74,7 @@ class MidiBench {
   std::vector<std::string> files_;
   std::vector<uint8_t> buffer_;
   MidiFile midi_;
-  int64_t sounding_ = 0;
+  NoteList notes_;
 };
 
 }  // namespace

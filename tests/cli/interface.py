@@ -25,7 +25,7 @@ class Interface(Case):
             code, out, err = self.call(program, "--help")
             self.assertEqual((code, err), (0, ""))
             self.assertIn("--version", out)
-        for option in ("--out", "--threads", "--device", "--print-config", "--dry-run", "--smoke", "--restart", "--quiet", "POPH_RUNS"):
+        for option in ("--out", "--threads", "--device", "--print-config", "--dry-run", "--smoke", "--restart", "--quiet", "--jobs", "--list", "--index", "--retry-failed", "POPH_RUNS"):
             self.assertIn(option, self.call(RUN, "--help")[1])
         for command in ("inspect", "evaluate", "generate"):
             self.assertIn("--json", self.call(POPH, command, "--help")[1])

@@ -1,0 +1,71 @@
+#include "experiments/lock_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "tensor/error.h"
+
+namespace poph {
+namespace {
+
+// The command's result, repeated where a signal came between; `type` is F_RDLCK, F_WRLCK or F_UNLCK.
+int lock_command(int descriptor, int command, struct flock& lock) {
+  int result = 0;
+  do result = fcntl(descriptor, command, &lock);
+  while (result != 0 && errno == EINTR);
+  return result;
+}
+
+struct flock byte_lock(int byte, int type) {
+  struct flock lock {};
+  lock.l_type = static_cast<short>(type);
+  lock.l_whence = SEEK_SET;
+  lock.l_start = byte;
+  lock.l_len = 1;
+  return lock;
+}
+
+}  // namespace
+
+LockFile::LockFile(const std::string& path) : path_(path), descriptor_(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
+  require(descriptor_ >= 0, "cannot write ", path, ": ", std::strerror(errno));
+}
+
+LockFile::~LockFile() { close(descriptor_); }
+
+bool LockFile::take(int byte, Kind kind, Wait wait) {
+  struct flock lock = byte_lock(byte, kind == Kind::shared ? F_RDLCK : F_WRLCK);
+  if (lock_command(descriptor_, wait == Wait::yes ? F_OFD_SETLKW : F_OFD_SETLK, lock) == 0) return true;
+  require(errno == EAGAIN || errno == EACCES, "cannot lock ", path_, ": ", std::strerror(errno));
+  return false;
+}
+
+void LockFile::release(int byte) {
+  struct flock lock = byte_lock(byte, F_UNLCK);
+  lock_command(descriptor_, F_OFD_SETLK, lock);
+}
+
+std::string LockFile::text() const {
+  char found[128] = {};
+  const ssize_t length = pread(descriptor_, found, sizeof found - 1, 0);
+  return length > 0 ? std::string(found) : "";
+}
+
+void LockFile::write(const std::string& text) {
+  const bool written = ftruncate(descriptor_, 0) == 0 && pwrite(descriptor_, text.data(), text.size(), 0) >= 0;
+  require(written, "cannot write ", path_, ": ", std::strerror(errno));
+}
+
+bool LockFile::held(const std::string& path, int byte) {
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return false;
+  struct flock lock = byte_lock(byte, F_WRLCK);
+  const bool asked = lock_command(descriptor, F_OFD_GETLK, lock) == 0;
+  close(descriptor);
+  return asked && lock.l_type != F_UNLCK;
+}
+
+}  // namespace poph

@@ -1,0 +1,153 @@
+#include "experiments/sweep_axes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "experiments/config_values.h"
+#include "tensor/random.h"
+
+namespace poph {
+namespace {
+
+using Type = Value::Type;
+namespace fs = std::filesystem;
+
+std::vector<std::string> axis_keys() {
+  std::vector<std::string> keys = all_keys();
+  std::erase_if(keys, [](const std::string& key) { return key.starts_with("sweep."); });
+  keys.push_back("extends");
+  return keys;
+}
+
+void read_axis(const std::string& key, const Value& value, Grid& grid) {
+  if (value.is(Type::table) && contains(all_sections(), key)) {
+    for (size_t i = 0; i < value.items.size(); ++i) read_axis(key + "." + unquoted_key(value.keys[i]), value.items[i], grid);
+    return;
+  }
+  if (key == "seed")
+    fail(value.where, ": sweep.axes: seeds are no axis: sweep.seeds = [1, 2, 3] runs every configuration with each");
+  if (key == "name") fail(value.where, ": sweep.axes: the runs are named after their settings");
+  if (!is_block_key(key) && !contains(axis_keys(), key)) reject_unknown(value, "sweep.axes: ", key, axis_keys());
+  const std::string shown = "sweep.axes." + key;
+  expect(Type::array, "a list of the values to try", value, shown);
+  if (value.items.empty()) reject(value, shown, "an empty list: nothing to try");
+  const bool twice = std::any_of(grid.begin(), grid.end(), [&](const Axis& axis) { return axis.key == key; });
+  if (twice) reject(value, shown, "is an axis already");
+  if (key == "extends")
+    for (const Value& item : value.items)
+      if (expect(Type::text, "a string", item, shown).text.empty()) reject(item, shown, "names no file");
+  grid.push_back({key, value.items});
+}
+
+// How one value reads in a label.
+std::string shown_value(const Value& value) {
+  std::vector<std::string> parts;
+  switch (value.type) {
+    case Type::boolean:
+      return value.boolean ? "true" : "false";
+    case Type::integer:
+      return fmt::format("{}", value.integer);
+    case Type::real:
+      return fmt::format("{}", value.real);
+    case Type::text:
+      return fs::path(value.text).filename().string();
+    case Type::array:
+      for (const Value& item : value.items) parts.push_back(shown_value(item));
+      return fmt::format("{}", fmt::join(parts, "+"));
+    default:
+      return "";
+  }
+}
+
+// A list of blocks by the letters of the shipped orderings: sa_lstm_lstm.
+std::string ordering_name(const Value& blocks) {
+  std::vector<std::string> names;
+  for (const Value& block : blocks.items) {
+    const auto kind = std::find(block.keys.begin(), block.keys.end(), "kind");
+    const std::string word = kind == block.keys.end() ? "" : block.items[static_cast<size_t>(kind - block.keys.begin())].text;
+    names.push_back(word == "attention_notes"        ? "sa"
+                    : word == "attention_time_notes" ? "sa2d"
+                    : word.starts_with("lstm")       ? "lstm"
+                                                     : word);
+  }
+  return fmt::format("{}", fmt::join(names, "_"));
+}
+
+std::string last_part(const std::string& key) { return key.substr(key.rfind('.') + 1); }  // npos + 1 is 0
+
+}  // namespace
+
+std::vector<Grid> read_axes(const Value& axes) {
+  const bool several = axes.is(Type::array);
+  std::vector<Grid> grids;
+  for (const Value& table : several ? axes.items : std::vector<Value>{axes}) {
+    expect(Type::table, "a table of keys with lists of values", table, "sweep.axes");
+    Grid grid;
+    for (size_t i = 0; i < table.items.size(); ++i) read_axis(unquoted_key(table.keys[i]), table.items[i], grid);
+    grids.push_back(std::move(grid));
+  }
+  if (grids.empty()) reject(axes, "sweep.axes", "an empty list: nothing to try");
+  return grids;
+}
+
+int64_t combinations(const std::vector<Grid>& grids) {
+  constexpr int64_t most = int64_t{1} << 53;
+  int64_t sum = 0;
+  for (const Grid& grid : grids) {
+    int64_t product = 1;
+    for (const Axis& axis : grid) {
+      if (product > most / static_cast<int64_t>(axis.values.size()))
+        reject(axis.values[0], "sweep.axes." + axis.key, "the axes have more combinations than 2^53");
+      product *= static_cast<int64_t>(axis.values.size());
+    }
+    sum += product;
+  }
+  return sum;
+}
+
+Settings combination(const std::vector<Grid>& grids, int64_t index) {
+  size_t which = 0;
+  for (int64_t size; (size = combinations({grids[which]})) <= index; ++which) index -= size;
+  Settings settings(grids[which].size());
+  for (size_t a = settings.size(); a-- > 0;) {
+    const Axis& axis = grids[which][a];
+    const auto values = static_cast<int64_t>(axis.values.size());
+    settings[a] = {axis.key, axis.values[static_cast<size_t>(index % values)]};
+    index /= values;
+  }
+  return settings;
+}
+
+void draw_combinations(int64_t count, uint64_t seed, const std::function<bool(int64_t)>& take) {
+  std::set<int64_t> drawn;
+  for (uint32_t draw = 0; static_cast<int64_t>(drawn.size()) < count; ++draw) {
+    const Philox4 bits = philox(static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32), {{draw, 0, 0, 0}});
+    const uint64_t number = uint64_t{bits.word[0]} << 32 | bits.word[1];
+    const auto index = static_cast<int64_t>(number % static_cast<uint64_t>(count));
+    if (drawn.insert(index).second && !take(index)) return;
+  }
+}
+
+std::string label_of(const Settings& settings, const std::vector<Grid>& grids) {
+  std::set<std::string> keys;
+  for (const Grid& grid : grids)
+    for (const Axis& axis : grid) keys.insert(axis.key);
+  std::vector<std::string> parts;
+  for (const auto& [key, value] : settings) {
+    const std::string short_key = last_part(key);
+    const auto same =
+        std::count_if(keys.begin(), keys.end(), [&](const std::string& other) { return last_part(other) == short_key; });
+    if (key == "extends")
+      parts.push_back(fs::path(value.text).stem().string());
+    else if (key == "model.blocks")
+      parts.push_back(ordering_name(value));
+    else
+      parts.push_back((same == 1 ? short_key : key) + " " + shown_value(value));
+  }
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+}  // namespace poph

@@ -1,0 +1,34 @@
+#pragma once
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "experiments/toml_tree.h"
+
+// What [sweep.axes] lists, and which combinations of it are run.
+namespace poph {
+
+struct Axis {
+  std::string key;  // "loss.harmony.weight", "model.blocks[0].norm", or "extends"
+  std::vector<Value> values;
+};
+using Grid = std::vector<Axis>;  // every value of each axis with every value of the others, the last axis changing fastest
+
+// sweep.axes: one table is one grid, several ([[sweep.axes]]) are several. Error, with its line: a key that is no setting (and
+// the nearest that is one), a value that is no list, an empty list.
+std::vector<Grid> read_axes(const Value& axes);
+
+using Settings = std::vector<std::pair<std::string, Value>>;  // one value of each axis, in the order of the axes
+
+int64_t combinations(const std::vector<Grid>& grids);  // of all grids; Error where they pass 2^53
+Settings combination(const std::vector<Grid>& grids, int64_t index);
+
+// Indices of `combinations(grids)` in the order of the draw, without repetition, until there are no more or `take` returns false.
+// The same seed gives the same order: a draw of more begins with that of fewer.
+void draw_combinations(int64_t count, uint64_t seed, const std::function<bool(int64_t)>& take);
+
+// "raw, span 16": what the settings say, by the last part of each key where that is clear among the grids' keys.
+std::string label_of(const Settings& settings, const std::vector<Grid>& grids);
+
+}  // namespace poph

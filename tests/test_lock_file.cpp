@@ -1,0 +1,46 @@
+#include "experiments/lock_file.h"
+
+#include <boost/test/unit_test.hpp>
+
+#include "tests/folder.h"
+
+using poph::LockFile;
+using Kind = LockFile::Kind;
+
+BOOST_AUTO_TEST_SUITE(lock_file)
+
+BOOST_AUTO_TEST_CASE(who_may_hold_what) {
+  const poph::test::Folder folder;
+  const std::string path = folder / "lock";
+  BOOST_TEST(!LockFile::held(path));
+  LockFile one(path), other(path);
+  BOOST_TEST(one.take(0, Kind::exclusive));
+  BOOST_TEST(!other.take(0, Kind::exclusive));
+  BOOST_TEST(!other.take(0, Kind::shared));
+  BOOST_TEST(other.take(1, Kind::exclusive));  // another byte
+  BOOST_TEST(LockFile::held(path));
+  BOOST_TEST(!LockFile::held(path, 2));
+  BOOST_TEST(one.take(0, Kind::shared));
+  BOOST_TEST(other.take(0, Kind::shared));
+  BOOST_TEST(!one.take(0, Kind::exclusive));
+  one.release(0);
+  BOOST_TEST(other.take(0, Kind::exclusive));
+  BOOST_TEST(!one.take(0, Kind::shared));
+}
+
+BOOST_AUTO_TEST_CASE(it_ends_with_its_holder_and_says_who_that_is) {
+  const poph::test::Folder folder;
+  const std::string path = folder / "lock";
+  {
+    LockFile one(path);
+    BOOST_TEST(one.take(0, Kind::exclusive));
+    one.write("a long name");
+    one.write("me");
+    BOOST_TEST(LockFile(path).text() == "me");
+    BOOST_TEST(LockFile::held(path));  // asking, and another one that closes the file, end nothing
+    BOOST_TEST(LockFile::held(path));
+  }
+  BOOST_TEST(!LockFile::held(path));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
