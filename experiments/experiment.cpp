@@ -11,6 +11,7 @@
 #include "data/windows.h"
 #include "experiments/model_file.h"
 #include "experiments/music.h"
+#include "experiments/report.h"
 #include "experiments/signals.h"
 #include "experiments/sources.h"
 #include "experiments/trainer.h"
@@ -237,6 +238,16 @@ std::string kept_after_divergence(const RunFolder& folder) {
          "; a smaller train.learning_rate or train.clip_norm = 1 may help, with --restart";
 }
 
+// The run is complete without it: a full disk or a missing font takes nothing of it back.
+void make_report(const std::string& path, Progress& progress) {
+  try {
+    write_report(path);
+    progress.line("report: " + path + "/report.html");
+  } catch (const std::exception& error) {
+    progress.line(joined("the report could not be written: ", error.what(), "; ", poph_program(), " report ", path, " tries again"));
+  }
+}
+
 }  // namespace
 
 int run_experiment(const RunOptions& options) {
@@ -322,6 +333,7 @@ int run_experiment(const RunOptions& options) {
   }
   save_run(run, *folder, trainer, "finished");
   progress.line(fmt::format("finished in {}: {}", human_time(trainer.state().seconds), path));
+  make_report(path, progress);
   return 0;
 }
 
