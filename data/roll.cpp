@@ -283,6 +283,33 @@ void Roll::row(int64_t step, std::span<Cell> cells) const {
   each_sounding(step, [&](int64_t note, Cell cell) { cells[note] = cell; });
 }
 
+std::array<uint64_t, 2> Roll::play_bits(int64_t step) const {
+  std::array<uint64_t, 2> bits{};
+  each_sounding(step, [&](int64_t note, Cell) { bits[note / 64] |= uint64_t{1} << note % 64; });
+  return bits;
+}
+
+std::vector<Stroke> strokes(const Roll& roll) {
+  std::vector<Stroke> found;
+  std::vector<Cell> cells(roll.notes());
+  std::vector<size_t> sounding(roll.notes(), SIZE_MAX);  // of each note the stroke that sounds
+  for (int64_t step = 0; step < roll.steps(); ++step) {
+    roll.row(step, cells);
+    for (int64_t note = 0; note < roll.notes(); ++note) {
+      if (cells[note] == 0) {
+        sounding[note] = SIZE_MAX;
+        continue;
+      }
+      if (sounding[note] == SIZE_MAX || (cells[note] & replay_bit)) {
+        sounding[note] = found.size();
+        found.push_back({step, step, roll.lowest_note() + note});
+      }
+      found[sounding[note]].end = step + 1;
+    }
+  }
+  return found;
+}
+
 int64_t Roll::replays() const {
   return std::count_if(cells_.begin(), cells_.end(), [](Cell cell) { return (cell & replay_bit) != 0; });
 }

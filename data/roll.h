@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -40,6 +41,7 @@ class Roll {
   int64_t bytes() const;  // of memory held
   Cell cell(int64_t step, int64_t note) const;
   void row(int64_t step, std::span<Cell> cells) const;  // a whole step; silence outside [0, steps)
+  std::array<uint64_t, 2> play_bits(int64_t step) const;  // of a step: note n is bit n % 64 of word n / 64; likewise
 
   int64_t sounding_cells() const { return static_cast<int64_t>(cells_.size()); }
   int64_t replays() const;
@@ -65,6 +67,12 @@ class Roll {
   std::vector<uint32_t> first_;  // [steps]: where a step's cells begin
   std::vector<Cell> cells_;      // the sounding cells, step by step, notes ascending
 };
+
+// A note as it is struck: it sounds in steps [onset, end), until silence or until the next stroke of its pitch.
+struct Stroke {
+  int64_t onset = 0, end = 0, pitch = 0;  // pitch: MIDI's
+};
+std::vector<Stroke> strokes(const Roll& roll);  // by onset, then by pitch
 
 struct DecodeReport {
   int64_t dropped_notes = 0;  // note-ons out of range

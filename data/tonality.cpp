@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "nn/harmony.h"
@@ -11,7 +12,8 @@ namespace {
 
 constexpr const char* names[12] = {"C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B"};
 
-double correlation(const std::array<double, 12>& histogram, const std::array<double, 12>& profile, int tonic) {
+// Pearson's r of a histogram with a profile that is moved up to `tonic`; NaN where the histogram is flat.
+double correlation(const PitchClasses& histogram, const PitchClasses& profile, int tonic) {
   const double mean_h = std::accumulate(histogram.begin(), histogram.end(), 0.0) / 12;
   const double mean_p = std::accumulate(profile.begin(), profile.end(), 0.0) / 12;
   double product = 0, square_h = 0, square_p = 0;
@@ -21,57 +23,98 @@ double correlation(const std::array<double, 12>& histogram, const std::array<dou
     square_h += h * h;
     square_p += p * p;
   }
-  return square_h > 0 ? product / std::sqrt(square_h * square_p) : 0;
+  constexpr double rounding = 1e-24;  // of sums that should be 0
+  return square_h > rounding * mean_h * mean_h ? product / std::sqrt(square_h * square_p) : std::nan("");
+}
+
+void divide(PitchClasses& histogram, double by) {
+  for (double& share : histogram) share /= by;
 }
 
 }  // namespace
 
-Tonality tonality(const Roll& roll) {
-  Tonality result;
-  std::vector<Cell> cells(roll.notes()), before(roll.notes(), 0);
-  for (int64_t step = 0; step < roll.steps(); ++step) {
-    roll.row(step, cells);
-    for (int64_t note = 0; note < roll.notes(); ++note)
-      if (cells[note] && (!before[note] || (cells[note] & replay_bit))) {
-        ++result.pitch_classes[(roll.lowest_note() + note) % 12];
-        ++result.notes;
-      }
-    std::swap(cells, before);
-  }
-  if (result.notes == 0) return result;
-  for (double& share : result.pitch_classes) share /= static_cast<double>(result.notes);
-  double best = -2;
-  for (int mode = 0; mode < 2; ++mode)
-    for (int tonic = 0; tonic < 12; ++tonic) {
-      const double fit = correlation(result.pitch_classes, mode ? minor_profile : major_profile, tonic);
-      if (fit > best) {
-        best = fit;
-        result.key = std::string(names[tonic]) + (mode ? " minor" : " major");
-      }
+const std::array<KeyProfile, 5> key_profiles{{
+    {"krumhansl", major_profile, minor_profile},
+    {"temperley",
+     {.748, .060, .488, .082, .670, .460, .096, .715, .104, .366, .057, .400},
+     {.712, .084, .474, .618, .049, .460, .105, .747, .404, .067, .133, .330}},
+    {"aarden",
+     {17.7661, .145624, 14.9265, .160186, 19.8049, 11.3587, .291248, 22.062, .145624, 8.15494, .232998, 4.95122},
+     {18.2648, .737619, 14.0499, 16.8599, .702494, 14.4362, .702494, 18.6161, 4.56621, 1.93186, 7.37619, 1.75623}},
+    {"bellman",
+     {16.80, .86, 12.95, 1.41, 13.49, 11.93, 1.25, 20.28, 1.80, 8.04, .62, 10.57},
+     {18.16, .69, 12.99, 13.34, 1.07, 11.15, 1.38, 21.07, 7.49, 1.53, .92, 10.21}},
+    {"simple", {2, 0, 1, 0, 1, 1, 0, 2, 0, 1, 0, 1}, {2, 0, 1, 1, 0, 1, 0, 2, 1, 0, .5, .5}},
+}};
+
+KeyFit best_key(const PitchClasses& histogram, const KeyProfile& profile) {
+  constexpr double none = -std::numeric_limits<double>::infinity();
+  KeyFit best{-1, none, 0};
+  double second = none;
+  for (int key = 0; key < keys; ++key) {
+    const double r = correlation(histogram, key < 12 ? profile.major : profile.minor, key % 12);
+    if (std::isnan(r)) return {-1, r, r};
+    if (r > best.r) {
+      second = best.r;
+      best.key = key;
+      best.r = r;
+    } else {
+      second = std::max(second, r);
     }
-  for (int tonic = 0; tonic < 12; ++tonic) {  // natural minor scales are the same twelve sets
-    double inside = 0;
-    for (int degree : {0, 2, 4, 5, 7, 9, 11}) inside += result.pitch_classes[(tonic + degree) % 12];
-    result.in_key = std::max(result.in_key, inside);
   }
+  best.margin = best.r - second;
+  return best;
+}
+
+std::string key_name(int key) { return key < 0 ? "" : std::string(names[key % 12]) + (key < 12 ? " major" : " minor"); }
+
+double in_scale(const PitchClasses& histogram, int key) {
+  const int major = key < 12 ? key : key - 12 + 3;  // a natural minor scale is that of the major key a minor third above
+  double inside = 0;
+  for (int degree : {0, 2, 4, 5, 7, 9, 11}) inside += histogram[(major + degree) % 12];
+  return inside / std::accumulate(histogram.begin(), histogram.end(), 0.0);
+}
+
+Tonality tonality(const Roll& roll) { return tonality(strokes(roll)); }
+
+Tonality tonality(std::span<const Stroke> strokes) {
+  Tonality result{};
+  double cells = 0;
+  for (const Stroke& stroke : strokes) {
+    const auto length = static_cast<double>(stroke.end - stroke.onset);
+    ++result.pitch_classes[stroke.pitch % 12];
+    result.durations[stroke.pitch % 12] += length;
+    cells += length;
+  }
+  result.notes = std::ssize(strokes);
+  if (result.notes == 0) return result;
+  divide(result.pitch_classes, static_cast<double>(result.notes));
+  divide(result.durations, cells);
+  result.key = key_name(best_key(result.durations, key_profiles[0]).key);
+  for (int key = 0; key < 12; ++key) result.in_key = std::max(result.in_key, in_scale(result.pitch_classes, key));
   return result;
 }
 
 Tonality tonality(const std::vector<std::shared_ptr<const Roll>>& rolls) {
-  Tonality all;
+  Tonality all{};
   for (const auto& roll : rolls) {
     const Tonality one = tonality(*roll);
+    const auto weight = static_cast<double>(one.notes);
     all.notes += one.notes;
-    all.in_key += one.in_key * static_cast<double>(one.notes);
-    for (int i = 0; i < 12; ++i) all.pitch_classes[i] += one.pitch_classes[i] * static_cast<double>(one.notes);
+    all.in_key += one.in_key * weight;
+    for (int i = 0; i < 12; ++i) {
+      all.pitch_classes[i] += one.pitch_classes[i] * weight;
+      all.durations[i] += one.durations[i] * weight;
+    }
   }
   if (all.notes == 0) return all;
   all.in_key /= static_cast<double>(all.notes);
-  for (double& share : all.pitch_classes) share /= static_cast<double>(all.notes);
+  divide(all.pitch_classes, static_cast<double>(all.notes));
+  divide(all.durations, static_cast<double>(all.notes));
   return all;
 }
 
-double histogram_distance(const std::array<double, 12>& a, const std::array<double, 12>& b) {
+double histogram_distance(const PitchClasses& a, const PitchClasses& b) {
   double total = 0;
   for (int i = 0; i < 12; ++i) total += std::abs(a[i] - b[i]);
   return total / 2;

@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -9,19 +10,44 @@
 // What key music is in: the plainest measures of whether samples resemble a corpus.
 namespace poph {
 
+using PitchClasses = std::array<double, 12>;  // a number for each of C, C#, .., B
+
+// How much each pitch class belongs to a key, from the tonic up. The numbers are those of music21's analysis/discrete.py.
+struct KeyProfile {
+  const char* name;
+  PitchClasses major, minor;
+};
+extern const std::array<KeyProfile, 5>
+    key_profiles;  // krumhansl (Krumhansl and Kessler 1982) first, temperley, aarden, bellman, simple
+
+// Of all 24 keys the one whose profile correlates best (Pearson's r) with a histogram, and by how much more than the second best.
+// A histogram without any peak fits no key: then key is -1, r and margin are NaN.
+struct KeyFit {
+  int key = -1;  // 0-11: major on C, C#, ..; 12-23: minor
+  double r = 0, margin = 0;
+};
+KeyFit best_key(const PitchClasses& histogram, const KeyProfile& profile);
+
+std::string key_name(int key);  // "C major", "F# minor"; nothing for -1
+
+// Share of a histogram that lies in a key's major or natural minor scale. NaN for an empty one.
+double in_scale(const PitchClasses& histogram, int key);
+
 struct Tonality {
-  int64_t notes = 0;                             // note-ons, replays included
-  std::array<double, 12> pitch_classes{};        // share of the notes on C, C#, .., B
-  std::string key;                               // of all 24 the best by correlation with the Krumhansl-Kessler profiles
-  double in_key = 0;                             // share of the notes in the best-fitting diatonic scale
+  int64_t notes = 0;             // note-ons, replays included
+  PitchClasses pitch_classes{};  // share of the notes on C, C#, .., B
+  PitchClasses durations{};      // share of the sounding cells: every note as long as it lasts
+  std::string key;               // of the durations, by the krumhansl profile; empty when nothing sounds
+  double in_key = 0;             // share of the notes in the best-fitting diatonic scale
 };
 
 Tonality tonality(const Roll& roll);
+Tonality tonality(std::span<const Stroke> strokes);  // of a piece
 
 // Over many pieces: histograms and in_key weighted by notes; each piece has its own best-fitting scale; key is left empty.
 Tonality tonality(const std::vector<std::shared_ptr<const Roll>>& rolls);
 
 // Half the sum of absolute differences of two histograms: 0 for equal ones, 1 for ones that share nothing.
-double histogram_distance(const std::array<double, 12>& a, const std::array<double, 12>& b);
+double histogram_distance(const PitchClasses& a, const PitchClasses& b);
 
 }  // namespace poph

@@ -10,6 +10,7 @@
 
 #include "data/windows.h"
 #include "experiments/evaluator.h"
+#include "experiments/measured.h"
 #include "experiments/model_file.h"
 #include "experiments/music.h"
 #include "experiments/progress.h"
@@ -148,15 +149,7 @@ void evaluate(const EvaluateOptions& options) {
     report["volume_sum"] = volume;
   }
   if (opened.model->autoregressive()) {
-    const LogLikelihood likelihood = log_likelihood(*opened.model, chosen.pieces, config.data.steps_per_quarter);
-    report["log_likelihood"] = {{"nats_per_step", likelihood.nats_per_step},
-                                {"steps", likelihood.steps},
-                                {"nats_per_step_without_first", likelihood.nats_per_step_without_first},
-                                {"nats_per_step_mean_of_pieces", likelihood.nats_per_step_mean_of_pieces},
-                                {"nats_per_quarter", likelihood.nats_per_quarter},
-                                {"lowest_note", config.data.lowest_note},
-                                {"notes", config.data.notes},
-                                {"steps_per_quarter", config.data.steps_per_quarter}};
+    report["log_likelihood"] = likelihood_json(*log_likelihood(*opened.model, chosen.pieces, config.data.steps_per_quarter), config.data);
   }
   report["pieces"] = chosen.pieces.size();
   report["split"] = chosen.split;
@@ -208,7 +201,7 @@ int generate(const GenerateOptions& options) {
   for (size_t i = 0; i < rolls.size(); ++i) {
     const Tonality music = tonality(rolls[i]);
     pieces.push_back({{"file", files[i]}, {"steps", rolls[i].steps()}, {"notes", music.notes}, {"key", music.key}, {"in_key", music.in_key}});
-    progress.line(fmt::format("{}: {} steps, {}, {}", files[i], rolls[i].steps(), music.key.empty() ? "silent" : music.key, tonality_text(music)));
+    progress.line(fmt::format("{}: {} steps, {}, {}", files[i], rolls[i].steps(), music.notes == 0 ? "silent" : music.key.empty() ? "no key" : music.key, tonality_text(music)));
   }
   progress.line(fmt::format("{:.1f} steps/s for each of {} pieces; checkpoint {}, seed {}, temperature {}", steps_per_second, settings.pieces, opened.path,
                             options.seed, settings.temperature));

@@ -34,6 +34,7 @@ struct TrainConfig {
   int64_t batch = 32, epochs = 100, patience = 5;
   bool monitor_train = false;         // train.monitor = "train_loss"
   Precision precision = Precision::float32;
+  bool tensorboard = true;  // event files in the run's folder
 };
 
 struct GenerateConfig {
@@ -82,7 +83,7 @@ std::string describe_config(const Config& config);
 using KeyFilter = std::function<bool(std::string_view key)>;
 std::vector<std::string> differing_keys(const Config& was, const Config& now, const KeyFilter& ignored = {});
 
-// The keys that a resumed run may change: more epochs, more patience, and how samples are generated.
+// The keys that a resumed run may change: more epochs, more patience, event files or none, and how samples are generated.
 KeyFilter may_change_on_resume(const Config& was, const Config& now);
 
 }  // namespace poph

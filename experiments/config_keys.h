@@ -117,6 +117,7 @@ void each_key(C& config, Visitor& visit) {
   visit.integer("train.patience", train.patience, 1, many);
   visit.choice("train.monitor", train.monitor_train, monitors);
   visit.choice("train.precision", train.precision, precisions);
+  visit.flag("train.tensorboard", train.tensorboard);
 
   auto& generate = config.generate;
   visit.integer("generate.pieces", generate.pieces, 1, many);

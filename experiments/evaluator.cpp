@@ -63,7 +63,8 @@ std::optional<LossValues> window_loss(const Biaxial& model, const LossFunction& 
   return sum;
 }
 
-LogLikelihood log_likelihood(const Biaxial& model, const std::vector<Piece>& pieces, int64_t steps_per_quarter) {
+std::optional<LogLikelihood> log_likelihood(const Biaxial& model, const std::vector<Piece>& pieces, int64_t steps_per_quarter,
+                                            const Interrupted& interrupted) {
   require(model.autoregressive(), "log-likelihood: this model sees the notes it predicts, so it has none");
   const Device device = device_of_model(model);
   const int64_t chunk = std::max<int64_t>(1, cells_per_chunk / model.settings.notes);
@@ -74,6 +75,7 @@ LogLikelihood log_likelihood(const Biaxial& model, const std::vector<Piece>& pie
     double piece_total = 0;
     const int64_t steps = piece.roll->steps();
     for (int64_t first = 0; first < steps; first += chunk) {
+      if (interrupted && interrupted()) return {};
       const Batch data = piece_batch(*piece.roll, first, std::min(chunk, steps - first), model.settings.channels, dtype_of_model(model));
       const Tensor target = data.target.to(device);
       const Prediction prediction = stream.read(data.input.to(device), target, data.beat.to(device));

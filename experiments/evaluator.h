@@ -32,6 +32,8 @@ struct LogLikelihood {
   double nats_per_step_mean_of_pieces = 0;
   double nats_per_quarter = 0;
 };
-LogLikelihood log_likelihood(const Biaxial& model, const std::vector<Piece>& pieces, int64_t steps_per_quarter);
+// An empty result: interrupted.
+std::optional<LogLikelihood> log_likelihood(const Biaxial& model, const std::vector<Piece>& pieces, int64_t steps_per_quarter,
+                                            const Interrupted& interrupted = {});
 
 }  // namespace poph

@@ -9,9 +9,11 @@
 #include <nlohmann/json.hpp>
 
 #include "data/windows.h"
+#include "experiments/measured.h"
 #include "experiments/model_file.h"
 #include "experiments/music.h"
 #include "experiments/report.h"
+#include "experiments/sample_events.h"
 #include "experiments/signals.h"
 #include "experiments/sources.h"
 #include "experiments/trainer.h"
@@ -182,19 +184,18 @@ Tonality untrained_music(const Biaxial& model, const Config& config) {
   return tonality(rolls);
 }
 
-// Composes with the best weights. False: interrupted.
-bool compose_samples(nlohmann::json& run, const RunFolder& folder, const Config& config, const Roll* prime, Device device,
-                     const Data& data, Progress& progress) {
-  const OpenedModel best = open_model(folder.path(), {}, Dtype::f32, device);
+// Composes with the best weights. The pieces; none where it was interrupted.
+std::vector<std::shared_ptr<const Roll>> compose_samples(nlohmann::json& run, const RunFolder& folder, const Config& config, const Biaxial& best,
+                                                         const Roll* prime, const Data& data, Progress& progress) {
   ComposeSettings settings = compose_settings(config, config.seed);
   settings.prime = prime;
   const auto begun = std::chrono::steady_clock::now();
   const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count(); };
-  const std::vector<Roll> rolls = compose(*best.model, settings, [&](int64_t done) {
+  const std::vector<Roll> rolls = compose(best, settings, [&](int64_t done) {
     progress.live(fmt::format("composing {} pieces: step {}/{}  {:.1f} steps/s", settings.pieces, done, settings.steps, static_cast<double>(done) / seconds()));
     return !stop_requested();
   });
-  if (stop_requested()) return false;
+  if (stop_requested()) return {};
   // Those of an earlier sitting stay until all of the new ones are on the disk.
   const std::string samples_folder = folder.file("samples"), unfinished = samples_folder + ".unfinished";
   std::filesystem::remove_all(unfinished);
@@ -216,7 +217,26 @@ bool compose_samples(nlohmann::json& run, const RunFolder& folder, const Config&
                               100 * before["in_key"].get<double>(), before["notes"].get<int64_t>(), before["distance_from_corpus"].get<double>()));
   }
   progress.line("after training:   " + tonality_text(after, &corpus));
-  return true;
+  return samples;
+}
+
+// All that is done with the best weights: composing, measuring, the likelihood. False: interrupted.
+bool finish_run(nlohmann::json& run, const RunFolder& folder, const Config& config, const Roll* prime, Device device, const Data& data,
+                const Trainer& trainer, bool smoke, Progress& progress) {
+  const OpenedModel best = open_model(folder.path(), {}, Dtype::f32, device);
+  const auto samples = compose_samples(run, folder, config, *best.model, prime, data, progress);
+  if (samples.empty()) return false;
+  run["measures"] = measure_samples(samples, data.corpus, config);
+  for (const std::string& line : measures_text(run["measures"])) progress.line(line);
+  const nlohmann::json found = likelihoods(*best.model, data.corpus, config.data, smoke ? 1024 : most_likelihood_steps, [&] {
+    progress.live("measuring the log-likelihood");
+    return stop_requested();
+  });
+  if (found.is_null()) return false;
+  if (!found.empty()) run["log_likelihood"] = found;
+  for (const std::string& line : likelihoods_text(found)) progress.line(line);
+  if (config.train.tensorboard) write_sample_events(folder.path(), to_toml(config), samples, trainer.state().step, progress);
+  return !stop_requested();
 }
 
 void refuse_other_settings(const RunFolder& folder, const Config& config) {
@@ -318,7 +338,7 @@ int run_experiment(const RunOptions& options) {
       run["music"]["before_training"] = tonality_json(untrained_music(model, config), &corpus);
     }
     if (trainer.run(*folder, progress) == TrainEnd::interrupted) return interrupted();
-    if (!compose_samples(run, *folder, config, prime.get(), device, data, progress)) return interrupted();
+    if (!finish_run(run, *folder, config, prime.get(), device, data, trainer, options.smoke, progress)) return interrupted();
   } catch (const std::exception& error) {
     std::string what = error.what();
     const bool diverged = what.starts_with("training diverged");

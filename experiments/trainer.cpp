@@ -154,6 +154,17 @@ bool Trainer::resume(const RunFolder& folder, Progress& progress) {
   return true;
 }
 
+// Losses under "GROUP/total" and so on, at the steps done so far.
+void Trainer::note_event(const std::string& group, const LossValues& losses) {
+  if (!events_) return;
+  const std::string prefix = group + (model_.autoregressive() ? "/" : " autoregressive = false/");
+  std::vector<std::pair<std::string, double>> tagged{
+      {prefix + "total", losses.total}, {prefix + "play", losses.play}, {prefix + "harmony", losses.harmony}};
+  if (losses.replay) tagged.emplace_back(prefix + "replay", *losses.replay);
+  if (losses.volume) tagged.emplace_back(prefix + "volume", *losses.volume);
+  events_->events.scalars(state_.step, tagged);
+}
+
 void Trainer::say_how_far(Progress& progress, const LossValues& losses, double windows_per_second) const {
   const int64_t windows = train_.count();
   const int64_t done = std::min(windows, state_.batch * config_.train.batch);
@@ -177,6 +188,8 @@ bool Trainer::train_epoch(const RunFolder& folder, Progress& progress) {
     sitting += time - last_time;
     sitting_windows += count;
     last_time = time;
+    note_event("step", losses);
+    if (events_) events_->write_sometimes();
     say_how_far(progress, losses, static_cast<double>(sitting_windows) / sitting);
   };
   while (state_.batch + step_.in_flight() < batches_per_epoch()) {
@@ -235,6 +248,11 @@ bool Trainer::end_epoch(const RunFolder& folder, Progress& progress) {
     if (std::string_view(split) == "train") line["learning_rate"] = rate;
     if (!model_.autoregressive()) line["autoregressive"] = false;
     folder.append_metrics(line);
+    note_event(split, *losses);
+  }
+  if (events_) {
+    events_->events.scalars(state_.step, {{"train/learning_rate", rate}});
+    events_->write();
   }
   if (better) save(folder, "best");
   save(folder, "last");
@@ -245,6 +263,8 @@ bool Trainer::end_epoch(const RunFolder& folder, Progress& progress) {
 }
 
 TrainEnd Trainer::run(const RunFolder& folder, Progress& progress) {
+  events_.reset();
+  if (config_.train.tensorboard && !complete()) events_.emplace(folder.path(), state_.step);
   while (!complete()) {
     if (!train_epoch(folder, progress) || !end_epoch(folder, progress)) return TrainEnd::interrupted;
     if (stop_requested() && !complete()) return TrainEnd::interrupted;

@@ -4,6 +4,7 @@
 #include "experiments/progress.h"
 #include "experiments/run_folder.h"
 #include "experiments/step.h"
+#include "experiments/tensorboard.h"
 
 namespace poph {
 
@@ -48,6 +49,7 @@ class Trainer {
   TrainingStep::Result finish_step();  // of the oldest in flight, which then counts
   void save(const RunFolder& folder, const std::string& name);
   double learning_rate(int64_t step) const;
+  void note_event(const std::string& group, const LossValues& losses);
   void say_how_far(Progress& progress, const LossValues& losses, double windows_per_second) const;
 
   const Config& config_;
@@ -58,6 +60,7 @@ class Trainer {
   Optimizer optimizer_;
   TrainingStep step_;
   TrainingState state_;
+  std::optional<EventFile> events_;  // while it runs, where wanted
   std::vector<int64_t> valid_which_;
 };
 

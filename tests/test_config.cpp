@@ -86,6 +86,7 @@ epochs = 100
 patience = 5
 monitor = "validation_loss"
 precision = "float32"
+tensorboard = true
 
 [generate]
 pieces = 4
@@ -189,6 +190,7 @@ epochs = 2
 patience = 3
 monitor = "train_loss"
 precision = "bf16"
+tensorboard = false
 
 [generate]
 pieces = 1

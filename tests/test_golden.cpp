@@ -61,7 +61,7 @@ Scored score(const std::string& name, Dtype dtype, Dtype activations) {
   const LossFunction loss(config.loss, config.model, dtype, Device::cpu);
   scored.loss = *window_loss(model, loss, windows, which, static_cast<int64_t>(which.size()), true);
   model.each_parameter([&](const std::string& parameter, Var& var) { scored.gradients[parameter] = var.gradient(); });
-  if (scored.autoregressive) scored.likelihood = log_likelihood(model, corpus.train, config.data.steps_per_quarter);
+  if (scored.autoregressive) scored.likelihood = *log_likelihood(model, corpus.train, config.data.steps_per_quarter);
   return scored;
 }
 

@@ -10,6 +10,7 @@
 #include "experiments/run_records.h"
 #include "experiments/samples_section.h"
 #include "experiments/table.h"
+#include "tensor/error.h"
 #include "tensor/file.h"
 #include "tests/folder.h"
 

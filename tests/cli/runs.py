@@ -48,6 +48,36 @@ class Folder(Case):
         self.assertEqual(run["samples"], ["runs/x/samples/piece_1.mid"])
         self.assertEqual(set(run["music"]), {"corpus", "before_training", "after_training"})
 
+    def test_likelihood(self):
+        run = json.loads((self.run_folder / "run.json").read_text())
+        self.assertEqual(set(run["log_likelihood"]), {"valid"})
+        valid = run["log_likelihood"]["valid"]
+        self.assertEqual((valid.pop("pieces"), valid.pop("pieces_left_out")), (1, 0))
+        self.assertEqual(valid, self.poph_json("evaluate", "runs/x", "--split", "valid", "--threads", "1")["log_likelihood"])
+        self.assertRegex((self.run_folder / "log.txt").read_text(), r"(?m)^log-likelihood of 1 held-out pieces: %.3f nats a step" % valid["nats_per_step"])
+
+    def test_measures(self):
+        measures = json.loads((self.run_folder / "run.json").read_text())["measures"]
+        self.assertEqual(set(measures), {"samples", "pieces", "train", "valid", "overlap", "copied"})
+        self.assertEqual([measures[split]["pieces"] for split in ("samples", "train", "valid")], [1, 3, 1])
+        piece, = measures["pieces"]
+        self.assertEqual(piece["file"], "samples/piece_1.mid")
+        self.assertEqual({name: x for name, x in piece.items() if name not in ("file", "copied")},
+                         {name: x for name, x in measures["samples"].items() if name != "pieces"})  # the mean of one
+        notes = self.poph_json("inspect", "runs/x/samples/piece_1.mid", "data.lowest_note=60", "data.notes=12")["note_ons"]
+        self.assertEqual(piece["notes"], notes)
+        self.assertEqual(set(piece["keys"]), {"krumhansl", "temperley", "aarden", "bellman", "simple"})
+        self.assertEqual((measures["overlap"]["samples"], measures["overlap"]["excerpt_steps"]), (1, 16))
+        self.assertRegex((self.run_folder / "log.txt").read_text(), r"(?m)^copies: the longest run shared with a training piece is %d steps" % measures["copied"]["longest"])
+
+    def test_no_likelihood_of_what_sees_the_answer(self):
+        leaky = "model.blocks=[{kind='lstm_time',layers=1,units=4},{kind='lstm_notes',layers=1,units=4},{kind='attention_notes',heads=1,head_dim=2,mask='none'}]"
+        out = self.run_ok("x.toml", "name=leaky", leaky)
+        run = json.loads((self.folder / "runs/leaky/run.json").read_text())
+        self.assertNotIn("log_likelihood", run)
+        self.assertIn("measures", run)
+        self.assertNotIn("log-likelihood", out)
+
     def test_metrics(self):
         lines = metrics(self.run_folder)
         self.assertEqual([(line["epoch"], line["split"]) for line in lines], [(1, "train"), (1, "valid"), (2, "train"), (2, "valid")])

@@ -34,6 +34,7 @@ blocks = """ + BLOCKS + """
 [train]
 batch = 4
 epochs = 2
+tensorboard = false
 [generate]
 pieces = 1
 bars = 1
