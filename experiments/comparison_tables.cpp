@@ -32,7 +32,7 @@ std::vector<Column> comparison_columns(const std::string& compared) {
                     test =
                         "Exact permutation test of the paired difference: the share of all sign changes that give one as large. "
                         "Not corrected for the number of comparisons";
-  return {
+  std::vector<Column> columns{
       {"configuration", "Configuration", "Runs that differ in nothing but the seed", Kind::text},
       {"rank", "Rank", "By the mean of the loss compared. A loss that sees its answers has no rank", Kind::number, 0, false,
        true},
@@ -64,6 +64,10 @@ std::vector<Column> comparison_columns(const std::string& compared) {
       {"training_seconds", "Training, s", "Seconds of training and validation", Kind::mean, 0},
       {"parameters", "Parameters", "Numbers that are learnt", Kind::number, 0},
   };
+  for (Column& column : columns)
+    column.count =
+        column.key.starts_with("loss") || column.key.find("likelihood") != column.key.npos || column.key.ends_with("_ratio");
+  return columns;
 }
 
 Row comparison_row(const RunSet& set, const Configuration& one, int rank) {
@@ -73,8 +77,7 @@ Row comparison_row(const RunSet& set, const Configuration& one, int rank) {
   const PerRun loss = loss_at_best(compared_parts(set));
   const Difference by_loss = difference(set, one, loss), by_likelihood = difference(set, one, at(valid_likelihood));
   const Reach in_time = reached(set, one);
-  const std::string mark = one.baseline ? "baseline" : "",
-                    leak = "autoregressive = false: sees its answers, not ranked";
+  const std::string mark = one.baseline ? "baseline" : "", leak = "autoregressive = false: sees its answers, not ranked";
   const std::vector<double> parameters = values_of(one, at("model/parameters"));
   Row row;
   row.ranked = rank > 0;
@@ -124,7 +127,7 @@ std::string difference_text(const Difference& found, int digits, const char* wha
   const double least = std::ldexp(2.0, -static_cast<int>(std::min<int64_t>(found.by.n, 60)));
   text += fmt::format("; p = {} over {} paired seeds", shown(found.p, 3), found.by.n);
   if (found.p <= 0.05) return text + ": chance alone would hardly do that.";
-  return text + (least > 0.05 ? fmt::format(": so few seeds cannot show more than p = {}.", shown(least, 3))
+  return text + (least > 0.05 ? fmt::format(": so few seeds cannot give a p below {}.", shown(least, 3))
                               : ": chance alone may do that.");
 }
 
@@ -202,9 +205,11 @@ Table runs_table(const RunSet& set) {
               {}};
   for (const char* part : {"total", "play", "replay", "volume", "harmony"})
     table.columns.push_back(
-        {part, part == std::string("total") ? "Validation loss" : part, "At the best epoch", Kind::number, 4, false, true});
+        {part,
+         part == std::string("total") ? "Validation loss" : std::string(1, static_cast<char>(part[0] - 'a' + 'A')) + (part + 1),
+         "At the best epoch", Kind::number, 4, false, true});
   for (const auto& [key, heading] :
-       {std::pair{"log_likelihood", "Log-likelihood, nats a step"}, {"test_log_likelihood", "on the test set"}})
+       {std::pair{"log_likelihood", "Log-likelihood, nats a step"}, {"test_log_likelihood", "Test set"}})
     table.columns.push_back({key, heading, "", Kind::number, 3, false, true});
   table.columns.push_back({"training_seconds", "Training, s", "", Kind::number, 1});
   for (const auto& [key, heading] : {std::pair{"autoregressive", "Autoregressive"},

@@ -44,18 +44,17 @@ const Known* known(const std::string& key) {
   return found == std::end(known_measures) ? nullptr : found;
 }
 
-using Json = nlohmann::ordered_json;
-
 // The keys of the object at `path` whose values are numbers (or not known) in any run: the known ones in their order, then
 // others.
 std::vector<std::string> number_keys(const RunSet& set, const std::string& path) {
   std::vector<std::string> found;
   for (const Configuration& one : set.configurations)
     for (const RunRecord* run : one.finished()) {
-      const Json::json_pointer pointer("/" + path);
-      if (!run->run.contains(pointer) || !run->run.at(pointer).is_object()) continue;
-      for (const auto& item : run->run.at(pointer).items())
-        if (item.value().is_number() && std::find(found.begin(), found.end(), item.key()) == found.end())
+      const nlohmann::ordered_json* object = value_at(*run, path);
+      if (!object || !object->is_object()) continue;
+      for (const auto& item : object->items())
+        if ((item.value().is_number() || item.value().is_null()) &&
+            std::find(found.begin(), found.end(), item.key()) == found.end())
           found.push_back(item.key());
     }
   const auto place = [](const std::string& key) { return known(key) ? known(key) - known_measures : std::ptrdiff_t{1000}; };

@@ -62,7 +62,9 @@ std::string columns_explained(const Table& table) {
 std::string results_html(const RunSet& set) {
   std::string html;
   for (const std::string& league : leagues(set)) {
-    for (const std::string& sentence : verdicts(set, league)) html += "<p class=\"verdict\">" + escaped_html(sentence) + "</p>\n";
+    std::string sentences;
+    for (const std::string& sentence : verdicts(set, league)) sentences += "<p>" + escaped_html(sentence) + "</p>\n";
+    if (!sentences.empty()) html += "<div class=\"verdict\">\n" + sentences + "</div>\n";
     const Table table = comparison_table(set, league);
     html += html_table(table);
     if (league == leagues(set).back()) html += columns_explained(table);

@@ -1,6 +1,7 @@
 #include "experiments/run_records.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "experiments/config_keys.h"
@@ -219,11 +220,6 @@ void complete(Configuration& configuration) {
   }
 }
 
-const Json* value_at(const RunRecord& run, const std::string& path) {
-  const Json::json_pointer pointer("/" + path);
-  return run.run.contains(pointer) ? &run.run.at(pointer) : nullptr;
-}
-
 }  // namespace
 
 const EpochLosses* RunRecord::best() const {
@@ -231,6 +227,25 @@ const EpochLosses* RunRecord::best() const {
   const auto found = std::find_if(judged().begin(), judged().end(),
                                   [&](const EpochLosses& losses) { return static_cast<double>(losses.epoch) == epoch; });
   return found == judged().end() ? nullptr : &*found;
+}
+
+const Json* value_at(const RunRecord& run, std::string_view path) {
+  const Json* value = &run.run;
+  for (size_t begin = 0; begin <= path.size();) {
+    const size_t end = std::min(path.find('/', begin), path.size());
+    const std::string key(path.substr(begin, end - begin));
+    if (value->is_array()) {
+      const size_t index = std::strtoul(key.c_str(), nullptr, 10);
+      if (index >= value->size()) return nullptr;
+      value = &(*value)[index];
+    } else {
+      const auto found = value->find(key);
+      if (!value->is_object() || found == value->end()) return nullptr;
+      value = &*found;
+    }
+    begin = end + 1;
+  }
+  return value;
 }
 
 double number_at(const RunRecord& run, const std::string& path) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "experiments/config.h"
@@ -59,7 +60,8 @@ struct RunSet {
 // Each folder is a run, a sweep (with an index.jsonl) or a folder of run folders. Error: one that is not there or holds no run.
 RunSet read_runs(const std::vector<std::string>& folders);
 
-// What stands at "a/b/0/c" of a run's run.json; NaN or "" where there is no such number or text.
+// What stands at "a/b/0/c" of a run's run.json: null, NaN or "" where there is no such thing, number or text.
+const nlohmann::ordered_json* value_at(const RunRecord& run, std::string_view path);
 double number_at(const RunRecord& run, const std::string& path);
 std::string text_at(const RunRecord& run, const std::string& path);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace poph {
 namespace {
@@ -28,6 +29,38 @@ std::string field_text(const Field& field, const Column& column) {
 // How many characters a terminal shows: bytes that continue a UTF-8 character take no place.
 size_t width_of(const std::string& text) {
   return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+using Grid = std::vector<std::vector<std::string>>;
+constexpr size_t widest_text = 120;
+
+Grid turned_round(const Grid& lines) {
+  Grid turned(lines[0].size());
+  for (const std::vector<std::string>& line : lines)
+    for (size_t c = 0; c < line.size(); ++c) turned[c].push_back(line[c]);
+  return turned;
+}
+
+std::vector<size_t> widths_of(const Grid& lines) {
+  std::vector<size_t> widths(lines[0].size());
+  for (const std::vector<std::string>& line : lines)
+    for (size_t c = 0; c < line.size(); ++c) widths[c] = std::max(widths[c], width_of(line[c]));
+  return widths;
+}
+
+// Two spaces between columns; numbers to the right.
+std::string aligned(const Grid& lines, const std::vector<bool>& numbers) {
+  const std::vector<size_t> widths = widths_of(lines);
+  std::string result;
+  for (const std::vector<std::string>& line : lines) {
+    std::string text;
+    for (size_t c = 0; c < line.size(); ++c) {
+      const std::string padding(widths[c] - width_of(line[c]), ' ');
+      text += (c ? "  " : "") + (numbers[c] ? padding + line[c] : line[c] + padding);
+    }
+    result += text.substr(0, text.find_last_not_of(' ') + 1) + "\n";
+  }
+  return result;
 }
 
 std::string csv_field(const std::string& text) {
@@ -70,9 +103,10 @@ std::string escaped_html(std::string_view text) {
 std::string quantity_text(const Quantity& q, const Column& column) {
   const std::string value = number_text(q.value, column);
   if (value.empty() || column.kind != Column::Kind::mean || std::isnan(q.low)) return value;
+  const std::string count = column.count && q.n > 1 ? fmt::format(", n {}", q.n) : "";
   const double below = q.value - q.low, above = q.high - q.value;
-  if (std::abs(above - below) <= 1e-6 * (above + below)) return fmt::format("{} ± {:.{}f}", value, above, column.digits);
-  return fmt::format("{} ({} to {})", value, number_text(q.low, column), number_text(q.high, column));
+  if (std::abs(above - below) <= 1e-6 * (above + below)) return fmt::format("{} ± {:.{}f}{}", value, above, column.digits, count);
+  return fmt::format("{} ({} to {}){}", value, number_text(q.low, column), number_text(q.high, column), count);
 }
 
 std::string html_table(const Table& table) {
@@ -104,28 +138,26 @@ std::string html_table(const Table& table) {
 }
 
 std::string text_table(const Table& table) {
-  const std::vector<size_t> used = columns_in_use(table);
-  std::vector<std::vector<std::string>> lines(1 + table.rows.size());
-  for (size_t i : used) {
-    lines[0].push_back(table.columns[i].heading);
+  Grid lines(1 + table.rows.size());
+  std::vector<bool> numbers;
+  for (size_t i : columns_in_use(table)) {
+    const Column& column = table.columns[i];
+    numbers.push_back(column.kind != Column::Kind::text);
+    lines[0].push_back(column.heading);
     for (size_t r = 0; r < table.rows.size(); ++r) {
       const Field& field = table.rows[r].fields[i];
-      const std::string text = field_text(field, table.columns[i]);
+      const std::string text = field_text(field, column);
       lines[1 + r].push_back(text + (field.note.empty() ? "" : (text.empty() ? "" : " ") + field.note));
     }
   }
-  std::string result;
-  for (const std::vector<std::string>& line : lines) {
-    std::string text;
-    for (size_t c = 0; c < used.size(); ++c) {
-      size_t width = 0;
-      for (const std::vector<std::string>& other : lines) width = std::max(width, width_of(other[c]));
-      const std::string padding(width - width_of(line[c]), ' ');
-      text += (c ? "  " : "") + (table.columns[used[c]].kind == Column::Kind::text ? line[c] + padding : padding + line[c]);
-    }
-    result += text.substr(0, text.find_last_not_of(' ') + 1) + "\n";
-  }
-  return result;
+  const Grid turned = turned_round(lines);
+  const auto width = [](const Grid& grid) {
+    const std::vector<size_t> widths = widths_of(grid);
+    return std::accumulate(widths.begin(), widths.end(), 2 * widths.size());
+  };
+  if (width(lines) > widest_text && width(turned) < width(lines))
+    return aligned(turned, std::vector<bool>(turned[0].size(), false));
+  return aligned(lines, numbers);
 }
 
 std::string csv_table(const Table& table) {

@@ -34,6 +34,7 @@ struct Column {
   int digits = 4;       // behind the point
   bool sign = false;    // "+0.01"
   bool judged = false;  // better or worse by it: rows without a rank stay at the end when the table is sorted by it
+  bool count = false;   // ", n 6" behind a mean of several
 };
 
 struct Row {
@@ -55,7 +56,7 @@ std::string quantity_text(const Quantity& quantity, const Column& column);
 
 // Columns in which nothing stands are left out of these two.
 std::string html_table(const Table& table);
-std::string text_table(const Table& table);
+std::string text_table(const Table& table);  // turned round, a line a column, where it is too wide and that is narrower
 
 // RFC 4180, all digits; a mean takes four columns: KEY, KEY_low, KEY_high, KEY_n. Every column is there, so that files can be
 // joined.

@@ -106,9 +106,17 @@ BOOST_AUTO_TEST_CASE(table_as_csv) {
 
 BOOST_AUTO_TEST_CASE(table_as_text) {
   BOOST_TEST(text_table(example()) ==
-             "Name                              Loss      p\n"
-             "plain                      1.25 ± 0.25  0.031\n"
+             "Name                                 Loss      p\n"
+             "plain                         1.25 ± 0.25  0.031\n"
              "größer, \"b\" <i> note  2.00 (1.90 to 2.40)\n");
+}
+
+BOOST_AUTO_TEST_CASE(a_wide_table_is_turned_round) {
+  Table table = example();
+  for (Column& column : table.columns) column.heading += std::string(40, '.');
+  const std::string text = text_table(table), dots(40, '.');
+  BOOST_TEST(text == "Name" + dots + "  plain        größer, \"b\" <i> note\nLoss" + dots +
+                         "  1.25 ± 0.25  2.00 (1.90 to 2.40)\np" + dots + "     0.031\n");
 }
 
 BOOST_AUTO_TEST_CASE(table_as_html) {
@@ -127,6 +135,7 @@ BOOST_AUTO_TEST_CASE(quantities) {
   BOOST_TEST(quantity_text({0.72, 0.65, 0.80, 4}, mean) == "0.72 (0.65 to 0.80)");
   BOOST_TEST(quantity_text({0.5, absent, absent, 1}, mean) == "0.50");
   BOOST_TEST(quantity_text({}, mean) == "");
+  BOOST_TEST(quantity_text({0.5, 0.25, 0.75, 4}, {"", "", "", Column::Kind::mean, 2, true, false, true}) == "+0.50 ± 0.25, n 4");
   BOOST_TEST(quantity_text({0.25, absent, absent, 1}, signed_number) == "+0.2");
 }
 

@@ -94,7 +94,8 @@ class Chart {
     const [from, to] = x.domain(), seen = [];
     for (const {line} of all)
       line.epoch.forEach((e, k) => { if (e >= from - 1 && e <= to + 1) seen.push(line.mean[k], line.low[k], line.high[k]); });
-    const y = d3.scaleLinear().domain(seen.length ? d3.extent(seen) : [0, 1]).range([height - bottom, top]).nice(6);
+    const [least, most] = seen.length ? d3.extent(seen) : [0, 1];
+    const y = d3.scaleLinear().domain(least < most ? [least, most] : [Math.min(0, 2 * least), Math.max(0, 2 * most)]).range([height - bottom, top]).nice(6);
     this.clip.attr("x", left).attr("y", top - 4).attr("width", Math.max(0, width - left - right)).attr("height", Math.max(0, height - top - bottom + 8));
     this.x_axis.attr("transform", `translate(0,${height - bottom})`).call(d3.axisBottom(x).ticks(Math.max(2, Math.min(width / 70, to - from)), "~g"));
     this.y_axis.attr("transform", `translate(${left},0)`).call(d3.axisLeft(y).ticks(6).tickSize(left + right - width));
