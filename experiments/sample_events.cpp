@@ -49,11 +49,11 @@ void write_sample_events(const std::string& folder, const std::string& experimen
   std::string missing;
   auto synthesizer = find_synthesizer(missing);
   for (size_t i = 0; i < std::min(samples.size(), most_samples); ++i) {
-    const std::string tag = fmt::format("samples/piece_{}", i + 1);
-    events.image(tag, steps_trained, piano_roll_png(*samples[i]));
+    const std::string piece = fmt::format("/piece_{}", i + 1);  // a tag is of one kind
+    events.image("piano_roll" + piece, steps_trained, piano_roll_png(*samples[i]));
     if (!synthesizer) continue;
     try {
-      events.audio(tag, steps_trained, played(*synthesizer, folder, i + 1));
+      events.audio("audio" + piece, steps_trained, played(*synthesizer, folder, i + 1));
     } catch (const Error& error) {  // a Ctrl-C ends FluidSynth too; and what a broken sound font does is no reason to lose a run
       missing = error.what();
       synthesizer.reset();

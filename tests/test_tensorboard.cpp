@@ -186,7 +186,7 @@ BOOST_AUTO_TEST_CASE(samples_replace_earlier_ones) {
   for (size_t i = 1; i < 6; ++i) BOOST_TEST(found[i].substr(9, 2) == "\x10\x09");
   BOOST_TEST(holds(found[1], "    name = \"x\"\n    [train]\n"));
   BOOST_TEST(holds(found[2], piano_roll_png(*roll).bytes));
-  BOOST_TEST(holds(found[5], "samples/piece_4"));
+  BOOST_TEST(holds(found[5], "piano_roll/piece_4"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

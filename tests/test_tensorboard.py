@@ -109,7 +109,7 @@ class Read(Case):
         for run in ("plain", "crashed"):
             events = self.read(run)
             steps = json.loads((self.folder / "runs" / run / "run.json").read_text())["steps"]
-            image, = events.Images("samples/piece_1")
+            image, = events.Images("piano_roll/piece_1")
             self.assertEqual((image.width, image.height, image.step), (16 * 4, 12 * 4, steps))
             self.assertEqual(image.encoded_image_string[:8], b"\x89PNG\r\n\x1a\n")
 
@@ -123,7 +123,7 @@ class Read(Case):
 
     @unittest.skipUnless(has_sound(), "fluidsynth or its sound font is not installed")
     def test_sound(self):
-        sound, = self.read("plain").Audio("samples/piece_1")
+        sound, = self.read("plain").Audio("audio/piece_1")
         self.assertEqual(sound.content_type, "audio/wav")
         with wave.open(io.BytesIO(sound.encoded_audio_string)) as heard:
             self.assertEqual((heard.getnchannels(), heard.getframerate(), heard.getnframes()), (1, sound.sample_rate, sound.length_frames))
@@ -136,26 +136,32 @@ class Read(Case):
 
     def test_the_program(self):
         """`tensorboard --logdir runs`, asked over HTTP: its fast reader is another program than the one above."""
-        program = Path(sys.prefix) / "bin/tensorboard"
-        with subprocess.Popen([program, "--logdir", "runs", "--port", "0", "--host", "127.0.0.1"], cwd=self.folder, text=True,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ, PYTHONUNBUFFERED="1")) as process:
-            self.addCleanup(process.kill)
-            for line in process.stderr:
-                if address := re.search(r"http://127\.0\.0\.1:\d+", line):
-                    break
+        process = subprocess.Popen([Path(sys.prefix) / "bin/tensorboard", "--logdir", "runs", "--port", "0", "--host", "127.0.0.1"], cwd=self.folder,
+                                   text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)  # the last one added comes first
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if address := re.search(r"http://127\.0\.0\.1:\d+", line):
+                break
+        else:
+            self.fail("it gave no address: " + "".join(said))
 
-            def get(path, **query):
-                with urllib.request.urlopen(address[0] + path + "?" + urllib.parse.urlencode(query), timeout=60) as answer:
-                    return json.load(answer)
-            for _ in range(60):  # it reads while it serves
-                if "crashed" in get("/data/runs") and "samples/piece_1" in get("/data/plugin/images/tags").get("crashed", {}):
-                    break
-                time.sleep(0.5)
-            steps = json.loads((self.folder / "runs/crashed/run.json").read_text())["steps"]
-            points = get("/data/plugin/scalars/scalars", run="crashed", tag="step/total")
-            self.assertEqual([step for _, step, _ in points], list(range(1, steps + 1)))
-            self.assertEqual([image["step"] for image in get("/data/plugin/images/images", run="crashed", tag="samples/piece_1", sample=0)], [steps])
-            process.kill()
+        def get(path, **query):
+            with urllib.request.urlopen(address[0] + path + "?" + urllib.parse.urlencode(query), timeout=60) as answer:
+                return json.load(answer)
+        for _ in range(120):  # it reads while it serves
+            if "piano_roll/piece_1" in get("/data/plugin/images/tags").get("crashed", {}):
+                break
+            time.sleep(0.5)
+        steps = json.loads((self.folder / "runs/crashed/run.json").read_text())["steps"]
+        points = get("/data/plugin/scalars/scalars", run="crashed", tag="step/total")
+        self.assertEqual([step for _, step, _ in points], list(range(1, steps + 1)))
+        self.assertIn("experiment", get("/data/plugin/text/tags")["crashed"])
+        if has_sound():
+            self.assertIn("audio/piece_1", get("/data/plugin/audio/tags")["crashed"])
+        self.assertEqual([image["step"] for image in get("/data/plugin/images/images", run="crashed", tag="piano_roll/piece_1", sample=0)], [steps])
 
 
 if __name__ == "__main__":
