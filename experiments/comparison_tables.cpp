@@ -77,7 +77,9 @@ Row comparison_row(const RunSet& set, const Configuration& one, int rank) {
   const PerRun loss = loss_at_best(compared_parts(set));
   const Difference by_loss = difference(set, one, loss), by_likelihood = difference(set, one, at(valid_likelihood));
   const Reach in_time = reached(set, one);
-  const std::string mark = one.baseline ? "baseline" : "", leak = "autoregressive = false: sees its answers, not ranked";
+  const bool alone = set.configurations.size() == 1;  // nothing to be ranked with
+  const std::string mark = one.baseline && !alone ? "baseline" : "",
+                    leak = "autoregressive = false: sees its answers, not ranked";
   const std::vector<double> parameters = values_of(one, at("model/parameters"));
   Row row;
   row.ranked = rank > 0;
@@ -85,7 +87,7 @@ Row comparison_row(const RunSet& set, const Configuration& one, int rank) {
   row.fields = {Field(one.label, one.autoregressive ? mark
                                  : mark.empty()     ? leak
                                                     : mark + "; " + leak),
-                rank ? Field(rank) : Field(one.autoregressive ? "" : "–"),
+                rank && !alone ? Field(rank) : Field(one.autoregressive || alone ? "" : "–"),
                 runs_text(one),
                 mean(loss),
                 by_loss.by,

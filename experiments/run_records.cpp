@@ -51,7 +51,7 @@ void read_metrics(RunRecord& record) {
   }
 }
 
-RunRecord read_run(const std::string& path) {
+RunRecord read_run(const std::string& path) try {
   RunRecord record;
   record.path = path;
   record.name = fs::path(path).lexically_normal().filename().string();
@@ -73,6 +73,8 @@ RunRecord read_run(const std::string& path) {
   record.seed = record.config ? record.config->seed : record.run.value("seed", uint64_t{0});
   read_metrics(record);
   return record;
+} catch (const nlohmann::json::exception& error) {
+  fail(path, ": run.json or metrics.jsonl is not as PopH writes it: ", error.what());
 }
 
 // Of data, of what its cells are, and of how much is held out: losses and likelihoods of others measure something else.
@@ -122,7 +124,7 @@ Configuration& configuration_of(RunSet& set, const std::string& label) {
   return set.configurations.back();
 }
 
-void read_sweep(RunSet& set, const std::string& folder) {
+void read_sweep(RunSet& set, const std::string& folder) try {
   set.sweep = true;
   for (const Json& line : read_lines(folder + "/index.jsonl")) {
     const std::string id = text_of(line, "id"), path = (fs::path(folder) / id).string();
@@ -140,6 +142,8 @@ void read_sweep(RunSet& set, const std::string& folder) {
     configuration.baseline |= line.value("baseline", false);
     configuration.runs.push_back(std::move(record));
   }
+} catch (const nlohmann::json::exception& error) {
+  fail(folder, "/index.jsonl: not as PopH writes it: ", error.what());
 }
 
 void read_folder(const std::string& path, RunSet& set, std::vector<RunRecord>& loose) {

@@ -220,6 +220,11 @@ BOOST_AUTO_TEST_CASE(folder_of_runs) {
   BOOST_TEST(compared_name(set) == "play + replay + volume");
   BOOST_TEST(set.configurations[0].runs[0].valid.size() == 1);
   BOOST_TEST(value(comparison_table(set, set.configurations[0].league), 1, "loss") == 0.25);
+  // A run by itself is neither the first of one nor a baseline of none.
+  const RunSet one = read_runs({folder / "off"});
+  const Table alone = comparison_table(one, one.configurations[0].league);
+  BOOST_TEST(field(alone, 0, "rank").empty());
+  BOOST_TEST(field(alone, 0, "configuration").note == "");
   // The first one given is what the others are compared with.
   BOOST_TEST(read_runs({folder / "off", folder / "a-1"}).baseline().label == "off");
   BOOST_CHECK_EXCEPTION(read_runs({folder / "none"}), Error,
@@ -244,6 +249,24 @@ BOOST_AUTO_TEST_CASE(sweep_index) {
   BOOST_TEST((html.find("<code>r3</code>: failed: out of &lt;memory&gt;") != html.npos));
   BOOST_TEST(html.find("{{") == html.npos);
   BOOST_TEST(read_file(folder / "report.csv").find("\r\noff,") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_CASE(files_of_another_kind_are_refused_in_one_line) {
+  const Folder folder;
+  const auto refused = [&](const std::string& end) {
+    BOOST_CHECK_EXCEPTION(read_runs({folder.path.string()}), Error, [&](const Error& e) {
+      const std::string what = e.what();
+      return what.find(end) != what.npos && what.find('\n') == what.npos;
+    });
+  };
+  write_plainly(folder / "run.json", "{\"seed\": \"one\"}");
+  refused(": run.json or metrics.jsonl is not as PopH writes it: ");
+  write_plainly(folder / "run.json", "[1]");
+  refused("run.json: not a JSON object as PopH writes it");
+  write_plainly(folder / "index.jsonl", "{\"id\": \"a\", \"seed\": \"one\"}\n");
+  refused("/index.jsonl: not as PopH writes it: ");
+  write_plainly(folder / "index.jsonl", "");
+  refused("/index.jsonl: no run is listed");
 }
 
 BOOST_AUTO_TEST_CASE(curves) {

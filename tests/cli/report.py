@@ -235,6 +235,10 @@ class OneRun(Case):
         html = (self.folder / "runs/x/report.html").read_text()
         self.assertIn("one run, finished", html)
         self.assertRegex(out, r"(?m)^report: runs/x/report\.html$")
+        key = json.loads((self.folder / "runs/x/run.json").read_text())["measures"]["pieces"][0]["keys"]["krumhansl"]["key"]
+        self.assertIn("x, piece 1: %s</text>" % key, (self.folder / "runs/x/samples/piece_1.svg").read_text())
+        self.assertIn("x, seed 3, piece 1", html)
+        self.assertIn("%s (r 0." % key, html)
 
     def test_a_report_that_cannot_be_written_is_said_and_ends_nothing(self):
         (self.folder / "runs/y/report.html").mkdir(parents=True)
