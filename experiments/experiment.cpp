@@ -12,6 +12,7 @@
 #include "experiments/measured.h"
 #include "experiments/model_file.h"
 #include "experiments/music.h"
+#include "experiments/report.h"
 #include "experiments/sample_events.h"
 #include "experiments/signals.h"
 #include "experiments/sources.h"
@@ -267,6 +268,16 @@ std::string kept_after_divergence(const RunFolder& folder) {
          "; a smaller train.learning_rate or train.clip_norm = 1 may help, with --restart";
 }
 
+// The run is complete without it: a full disk or a missing font takes nothing of it back.
+void make_report(const std::string& path, Progress& progress) {
+  try {
+    write_report(path);
+    progress.line("report: " + path + "/report.html");
+  } catch (const std::exception& error) {
+    progress.line(joined("the report could not be written: ", error.what(), "; ", poph_program(), " report ", path, " tries again"));
+  }
+}
+
 }  // namespace
 
 Estimate estimate_run(const Config& config, const RunOptions& options) {
@@ -365,6 +376,7 @@ int run_experiment(Config config, const RunOptions& options) {
   }
   save_run(run, *folder, trainer, "finished");
   progress.line(fmt::format("finished in {}: {}", human_time(trainer.state().seconds), path));
+  make_report(path, progress);
   return 0;
 }
 

@@ -48,7 +48,8 @@ std::vector<std::string> write_pieces(const std::vector<Roll>& rolls, const std:
     const std::vector<uint8_t> bytes = encode(rolls[i], config.generate.tempo, config.data.steps_per_quarter);
     write_file_durably(paths[i], {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
     const std::string picture = paths[i].substr(0, paths[i].size() - 4) + ".svg";
-    write_file_durably(picture, piano_roll_svg(rolls[i], fmt::format("{}, piece {}", config.name, i + 1)));
+    const std::string key = tonality(rolls[i]).key;
+    write_file_durably(picture, piano_roll_svg(rolls[i], fmt::format("{}, piece {}{}", config.name, i + 1, key.empty() ? "" : ": " + key)));
   }
   return paths;
 }

@@ -5,6 +5,8 @@
 
 #include "data/windows.h"
 #include "experiments/commands.h"
+#include "experiments/progress.h"
+#include "experiments/report.h"
 #include "poph_version.h"
 
 int main(int argc, char** argv) {
@@ -56,6 +58,20 @@ int main(int argc, char** argv) {
   command->add_option("--threads", generate.threads, threads_help)->check(CLI::Range(0, 1024));
   command->add_flag("--json", generate.json, json_help);
   command->callback([&] { exit_code = poph::generate(generate); });
+
+  poph::CompareOptions compare;
+  command = app.add_subcommand("compare", "which of several runs is better: their settings, losses and likelihoods side by side");
+  command->add_option("RUN", compare.folders, "run folders, sweeps or folders of runs; the first one is the baseline")->required();
+  command->add_option("--csv", compare.csv, "write the table to this file as well");
+  command->callback([&] { poph::compare(compare); });
+
+  std::string report;
+  command = app.add_subcommand("report", "writes report.html and report.csv into the folder of a run, of a sweep, or of several runs");
+  command->add_option("FOLDER", report, "a run folder, a sweep or a folder of run folders")->required();
+  command->callback([&] {
+    poph::write_report(report);
+    poph::print_text(report + "/report.html\n");
+  });
 
   try {
     app.parse(argc, argv);

@@ -9,7 +9,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "cli"))
-MODULES = ["bad_input", "checkpoints", "disks", "interface", "music", "runs", "resume", "sweeps"]
+MODULES = ["bad_input", "checkpoints", "disks", "interface", "music", "report", "runs", "resume", "sweeps"]
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
