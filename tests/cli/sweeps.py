@@ -301,6 +301,7 @@ class Stopped(Sweep):
             process.send_signal(signal.SIGKILL)
             process.communicate(timeout=60)
         gone = lambda: not Path("/proc/%d" % child).exists() or " Z " in Path("/proc/%d/stat" % child).read_text()
+        self.addCleanup(lambda: gone() or os.kill(child, signal.SIGKILL))
         self.wait_for(gone)
         run = next((self.folder / "orphan/s").glob("*/run.json"))
         self.assertEqual(json.loads(run.read_text())["status"], "interrupted")
