@@ -150,9 +150,15 @@ class Configurations {
     const int64_t wanted = plan.random ? plan.runs : count;
     require(wanted <= most_runs / seeds, sweep.file, ": sweep: ", wanted, " configurations with ", seeds, " seeds are above ",
             most_runs, " runs; mode = \"random\" draws some");
+    const auto enough = [&] { return static_cast<int64_t>(all.size()) >= wanted; };
+    const int64_t baseline = plan.random ? baseline_index(count) : -1;
+    if (baseline >= 0) add(baseline);
+    const auto take = [&](int64_t index) {
+      if (index != baseline && !enough()) add(index);
+      return !enough();
+    };
     if (plan.random)
-      draw_combinations(count, plan.seed,
-                        [&](int64_t index) { return add(index), static_cast<int64_t>(all.size()) < plan.runs; });
+      draw_combinations(count, plan.seed, take);
     else
       for (int64_t index = 0; index < count; ++index) add(index);
     require(!plan.random || static_cast<int64_t>(all.size()) == plan.runs, sweep.file, ": sweep.runs = ", plan.runs,
@@ -163,6 +169,14 @@ class Configurations {
   size_t merged = 0;
 
  private:
+  // A draw has the baseline in any case, where it is named and can be looked for.
+  int64_t baseline_index(int64_t count) const {
+    if (!plan_.baseline || count > most_runs) return -1;
+    for (int64_t index = 0; index < count; ++index)
+      if (label_of(combination(plan_.grids, index), plan_.grids) == plan_.baseline->text) return index;
+    return -1;
+  }
+
   void add(int64_t index) {
     Settings settings = combination(plan_.grids, index);
     Values values = values_with(settings, files_);

@@ -195,6 +195,14 @@ BOOST_AUTO_TEST_CASE(a_draw_repeats_and_grows) {
   const Texts all = ids_of(file.load({"sweep.runs=48"}));
   BOOST_TEST(std::set(all.begin(), all.end()).size() == 48u);
   BOOST_TEST(file.problem({"sweep.runs=49"}) == "x.toml: sweep.runs = 49, but the axes have 48 different configurations");
+  // The baseline is among them in any case.
+  const std::string baseline = "batch 6, epochs 4, learning_rate 0.2";
+  for (const char* runs : {"sweep.runs=1", "sweep.runs=3", "sweep.runs=48"}) {
+    const Sweep drawn = file.load({runs, "sweep.baseline=\"" + baseline + "\""});
+    BOOST_TEST(drawn.runs[0].label == baseline);
+    BOOST_TEST(std::to_string(drawn.runs.size()) == std::string(runs).substr(11));
+    BOOST_TEST(drawn.merged == 0u);
+  }
   // Each value of an axis comes about equally often.
   const std::vector<Grid> grids =
       read_axes(read_toml("train.batch = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\ntrain.epochs = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]", "x"));
