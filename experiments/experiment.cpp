@@ -268,16 +268,6 @@ std::string kept_after_divergence(const RunFolder& folder) {
          "; a smaller train.learning_rate or train.clip_norm = 1 may help, with --restart";
 }
 
-// The run is complete without it: a full disk or a missing font takes nothing of it back.
-void make_report(const std::string& path, Progress& progress) {
-  try {
-    write_report(path);
-    progress.line("report: " + path + "/report.html");
-  } catch (const std::exception& error) {
-    progress.line(joined("the report could not be written: ", error.what(), "; ", poph_program(), " report ", path, " tries again"));
-  }
-}
-
 }  // namespace
 
 Estimate estimate_run(const Config& config, const RunOptions& options) {
@@ -376,7 +366,7 @@ int run_experiment(Config config, const RunOptions& options) {
   }
   save_run(run, *folder, trainer, "finished");
   progress.line(fmt::format("finished in {}: {}", human_time(trainer.state().seconds), path));
-  make_report(path, progress);
+  if (!options.supervised) try_report(path, progress);  // a sweep makes one of all its runs
   return 0;
 }
 

@@ -173,6 +173,15 @@ void write_report(const std::string& folder) {
   write_file_durably(folder + "/report.html", page(set, folder));
 }
 
+void try_report(const std::string& folder, Progress& progress) {
+  try {
+    write_report(folder);
+    progress.line("report: " + folder + "/report.html");
+  } catch (const std::exception& error) {
+    progress.line(joined("the report could not be written: ", error.what(), "; poph report ", folder, " tries again"));
+  }
+}
+
 void compare(const CompareOptions& options) {
   const RunSet set = read_runs(options.folders);
   if (!options.csv.empty()) write_file_durably(options.csv, csv_table(whole_table(set)));

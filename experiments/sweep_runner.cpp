@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "experiments/child.h"
+#include "experiments/report.h"
 #include "experiments/run_folder.h"
 #include "experiments/signals.h"
 #include "experiments/sweep_estimate.h"
@@ -232,6 +233,7 @@ class Runner {
       progress_.line(fmt::format("stopped: {}. The same command goes on from here.", counts()));
       return exit_resumable;
     }
+    if (broken.size() < sweep_.runs.size()) try_report(folder_.path(), progress_);
     if (!broken.empty())
       fail(folder_.path(), ": ", broken.size(), " of ", sweep_.runs.size(),
            " runs failed; --retry-failed tries them again; the first: ", broken[0]);

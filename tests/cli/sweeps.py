@@ -11,6 +11,7 @@ from pathlib import Path
 
 from support import RESUMABLE, RUN, SOURCE, USAGE, Case, contents, outcome, text
 
+OWN_FILES = ("log.txt", "index.jsonl", "sweep.toml", "report.html", "report.csv", "report_runs.csv")  # of a sweep
 SWEEP = """extends = "x.toml"
 [sweep]
 seeds = [1, 2]
@@ -81,7 +82,8 @@ class Whole(Sweep):
         self.assertRegex(lines[0], r"^sweep s: 2 configurations x 2 seeds = 4 runs in runs/s; 1 at once, \d+ threads; 0 of 4 finished$")
         self.assertRegex(lines[1], r"^\[0\] begins: learning_rate 0\.002, seed 1: runs/s/learning_rate_0\.002-seed1-[0-9a-f]{10}$")
         self.assertRegex(lines[2], r"^\[0\] finished in \d+ s, best loss [\d.]+: learning_rate 0\.002, seed 1; 1 of 4 finished, about \d+ s left$")
-        self.assertEqual(lines[-1], "all 4 runs are finished: runs/s")
+        self.assertEqual(lines[-2:], ["report: runs/s/report.html", "all 4 runs are finished: runs/s"])
+        self.assertIn("learning_rate 0.01", (self.folder / "runs/s/report.html").read_text())
         self.assertEqual((self.folder / "runs/s/log.txt").read_text().splitlines()[:len(lines)], lines)
 
     def test_index(self):
@@ -107,7 +109,7 @@ class Whole(Sweep):
         self.assert_same_outcome(outcome(self.folder / "alone" / line["id"]), outcome(self.folder / "runs/s" / line["id"]))
 
     def test_finished_ones_are_left_alone(self):
-        before = contents(self.folder / "runs/s", but=("log.txt", "index.jsonl", "sweep.toml"))
+        before = contents(self.folder / "runs/s", but=OWN_FILES)
         said = self.run_ok("s.toml")
         self.assertEqual(said.splitlines()[-1], "all 4 runs are finished: runs/s")
         self.assertNotIn("begins", said)
@@ -119,7 +121,7 @@ class Whole(Sweep):
         self.assertIn("4 of 4 finished", self.run_ok("other.toml"))
         self.assertTrue(self.index()[0]["label"].startswith("batch 4, "))
         self.assertEqual(self.run_ok("s.toml").splitlines()[-1], "all 4 runs are finished: runs/s")
-        self.assert_untouched(self.folder / "runs/s", before, but=("log.txt", "index.jsonl", "sweep.toml"))
+        self.assert_untouched(self.folder / "runs/s", before, but=OWN_FILES)
 
     def test_jobs_give_the_same_bits(self):
         said = self.run_ok("s.toml", "--out", "jobs", "--jobs", "2", "--threads", "3")
@@ -162,13 +164,13 @@ class Whole(Sweep):
 
     def test_a_changed_setting_is_a_new_run(self):
         self.run_ok("s.toml", "--out", "changed", "--quiet")
-        before = contents(self.folder / "changed/s", but=("log.txt", "index.jsonl", "sweep.toml"))
+        before = contents(self.folder / "changed/s", but=OWN_FILES)
         old = {line["id"] for line in self.index("changed")}
         self.write("changed.toml", SWEEP.replace('x.toml"', 'x.toml"\nname = "s"').replace("0.01", "0.02"))
         self.assertIn("threads; 2 of 4 finished, about", self.run_ok("changed.toml", "--out", "changed"))
         now = {line["id"] for line in self.index("changed")}
         self.assertEqual((len(now), len(now & old)), (4, 2))
-        after = contents(self.folder / "changed/s", but=("log.txt", "index.jsonl", "sweep.toml"))
+        after = contents(self.folder / "changed/s", but=OWN_FILES)
         self.assertEqual({name: after[name] for name in before}, before)
         self.assertEqual(len({name.split("/")[0] for name in after if "/" in name}), 6)
         self.assertIn("4 of 4 finished", self.run_ok("s.toml", "--out", "changed"))  # and back
@@ -208,11 +210,11 @@ class Broken(Sweep):
         self.assertRegex(diverged["error"], r"training diverged: the \w+ loss of step")
         self.assertRegex(said, r"(?m)^\[1\] failed: source gone, seed 3: .*gone.*; 1 of 4 finished, 1 failed, about")
         self.assertEqual(json.loads((self.folder / "runs/b" / gone["id"] / "run.json").read_text())["error"], gone["error"])
-        before = contents(self.folder / "runs/b", but=("log.txt", "index.jsonl"))
+        before = contents(self.folder / "runs/b", but=OWN_FILES)
         said = self.refused(RUN, "b.toml", message="2 of 4 runs failed")
         self.assertNotIn("begins", said)
         self.refused(RUN, "b.toml", "--index", "1", message="source_gone-seed3-[0-9a-f]+: failed before: .*gone.*; --retry-failed tries it again")
-        self.assert_untouched(self.folder / "runs/b", before, but=("log.txt", "index.jsonl"))
+        self.assert_untouched(self.folder / "runs/b", before, but=OWN_FILES)
         self.write("gone/0.mid", (self.folder / "music/0.mid").read_bytes())
         self.write("gone/1.mid", (self.folder / "music/1.mid").read_bytes())
         said = self.refused(RUN, "b.toml", "--retry-failed", message=r"1 of 4 runs failed; .*; the first: \[2\]")
