@@ -85,6 +85,14 @@ BOOST_AUTO_TEST_CASE(by_hand) {
   BOOST_TEST(all.copied == 8);
 }
 
+BOOST_AUTO_TEST_CASE(a_part_of_what_another_sample_copies) {
+  const auto found = find_copies(Rolls{tune("xabq"), tune("yabr")}, std::vector<Piece>{{"piece", tune("xab")}}, 2, 0);
+  BOOST_TEST(found[0].longest == 3);
+  BOOST_TEST(found[1].longest == 2);
+  BOOST_TEST(found[1].of == "piece");
+  BOOST_TEST(found[1].copied == 2);
+}
+
 BOOST_AUTO_TEST_CASE(silence_within_a_run_belongs_to_it) {
   const Rolls samples = {tune("x..ab..cd...y")};
   const auto found = find_copies(samples, std::vector<Piece>{{"piece", tune("q...ab..cd....")}}, 6, 0);

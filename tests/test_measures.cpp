@@ -147,6 +147,8 @@ BOOST_AUTO_TEST_CASE(disharmony_is_the_harmony_loss_of_the_notes) {
   const Roll rest = roll_of({{0, 16, 60}, {0, 16, 62}, {0, 16, 64}, {16, 4, 61}});
   BOOST_TEST(disharmony(rest, {.input = HarmonyInput::raw, .span = 16}) == 0);
   BOOST_TEST(disharmony(rest, {.input = HarmonyInput::raw, .span = 20}) == 0.2, boost::test_tools::tolerance(1e-12));
+  const Roll late = roll_of({{16, 4, 60}, {16, 4, 61}, {16, 4, 62}, {16, 4, 63}});  // silence, then a span of four steps
+  BOOST_TEST(disharmony(late, {.input = HarmonyInput::raw, .span = 16}) == 0.5, boost::test_tools::tolerance(1e-12));
   BOOST_TEST(std::isnan(disharmony(Roll(60, 12), {})));
 }
 

@@ -66,6 +66,7 @@ BOOST_AUTO_TEST_CASE(paired) {
   BOOST_TEST(against_zero({0.3, -0.1, -0.2}).p == 1.0);        // by hand: the sum is 0, but for rounding
   BOOST_TEST(against_zero({0.1, 0.2, -0.3, 0.6}).p ==
              10.0 / 16);  // by hand: +0.6 where the rest is not below 0, five ways, and opposites
+  BOOST_TEST(against_zero({-0.9, 0.5, -0.1, -0.2, 0.9}).p == 1.0);  // by hand: no signs bring the sum nearer than 0.2, but for rounding
   BOOST_TEST(against_zero({0, 0, 0}).p == 1.0);
   BOOST_TEST(against_zero({5}).p == 1.0);
   BOOST_TEST(std::isnan(against_zero({}).p));
