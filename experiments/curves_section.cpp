@@ -128,7 +128,8 @@ std::string numbers_html(const RunSet& set, const Part& part) {
 }
 
 std::string controls_html(const RunSet& set) {
-  if (alone(set)) return "";
+  if (alone(set))
+    return "<p class=\"scripted\"><i class=\"swatch s0\"></i>validation &ensp; <i class=\"swatch s1\"></i>training</p>\n";
   std::string html =
       "<div class=\"scripted\"><fieldset><legend>Losses of</legend><label><input type=\"radio\" name=\"split\" value=\"valid\" "
       "checked>validation</label>"

@@ -163,9 +163,9 @@ std::vector<std::string> measures_text(const json& measures) {
     for (const char* feature : feature_names)
       if (const json& area = measures["overlap"][feature]; area.is_number()) sum += area.get<double>(), ++count;
     const auto samples = measures["overlap"]["samples"].get<int64_t>(), valid = measures["overlap"]["valid"].get<int64_t>();
-    lines.push_back(fmt::format("overlap area with the held-out pieces: {} over {} features ({} samples, {} excerpts{})",
-                                count ? fmt::format("{:.2f}", sum / count) : "-", count, samples, valid,
-                                std::min(samples, valid) < 50 ? "; from 50 of each on it is worth something" : ""));
+    if (count > 0)
+      lines.push_back(fmt::format("overlap area with the held-out pieces: {:.2f} over {} features ({} samples, {} excerpts{})", sum / count,
+                                  count, samples, valid, std::min(samples, valid) < 50 ? "; from 50 of each on it is worth something" : ""));
   }
   return lines;
 }
@@ -174,8 +174,8 @@ std::vector<std::string> likelihoods_text(const json& likelihoods) {
   std::vector<std::string> lines;
   for (const auto& [split, one] : likelihoods.items()) {
     const auto left_out = one["pieces_left_out"].get<size_t>();
-    lines.push_back(fmt::format("log-likelihood of {} {} pieces{}: {:.3f} nats a step, {:.3f} a quarter note",
-                                one["pieces"].get<size_t>(), split == "valid" ? "held-out" : "test",
+    lines.push_back(fmt::format("log-likelihood of {} {} piece{}{}: {:.3f} nats a step, {:.3f} a quarter note",
+                                one["pieces"].get<size_t>(), split == "valid" ? "held-out" : "test", one["pieces"] == 1 ? "" : "s",
                                 left_out ? fmt::format(" ({} left out)", left_out) : "", one["nats_per_step"].get<double>(),
                                 one["nats_per_quarter"].get<double>()));
   }

@@ -54,7 +54,7 @@ class Folder(Case):
         valid = run["log_likelihood"]["valid"]
         self.assertEqual((valid.pop("pieces"), valid.pop("pieces_left_out")), (1, 0))
         self.assertEqual(valid, self.poph_json("evaluate", "runs/x", "--split", "valid", "--threads", "1")["log_likelihood"])
-        self.assertRegex((self.run_folder / "log.txt").read_text(), r"(?m)^log-likelihood of 1 held-out pieces: %.3f nats a step" % valid["nats_per_step"])
+        self.assertRegex((self.run_folder / "log.txt").read_text(), r"(?m)^log-likelihood of 1 held-out piece: %.3f nats a step" % valid["nats_per_step"])
 
     def test_measures(self):
         measures = json.loads((self.run_folder / "run.json").read_text())["measures"]
