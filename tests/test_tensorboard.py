@@ -52,12 +52,7 @@ import wave
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator as TensorAccumulator
 
-from support import RUN, Case, metrics
-
-
-def has_sound():
-    return shutil.which("fluidsynth") and any(Path(path).exists() for path in (
-        "/usr/share/sounds/sf2/default-GM.sf2", "/usr/share/sounds/sf2/TimGM6mb.sf2", "/usr/share/sounds/sf2/FluidR3_GM.sf2"))
+from support import CAN_PLAY, RUN, WITH_SOUND, Case, metrics
 
 
 class Read(Case):
@@ -68,13 +63,13 @@ class Read(Case):
         super().setUpClass()
         cls.experiment.write_text(cls.experiment.read_text().replace("tensorboard = false\n", ""))
         for words in (("name=plain",), ("name=crashed", "train.epochs=1")):
-            assert cls.call(RUN, "x.toml", "--quiet", *words) == (0, "", "")
+            assert cls.call(RUN, "x.toml", "--quiet", *words, environment=WITH_SOUND) == (0, "", "")
         crashed = cls.folder / "runs/crashed"
         shutil.copytree(crashed / "checkpoints", cls.folder / "kept")
-        assert cls.call(RUN, "x.toml", "--quiet", "name=crashed", "train.epochs=2")[0] == 0
+        assert cls.call(RUN, "x.toml", "--quiet", "name=crashed", "train.epochs=2", environment=WITH_SOUND)[0] == 0
         shutil.rmtree(crashed / "checkpoints")
         shutil.copytree(cls.folder / "kept", crashed / "checkpoints")
-        assert cls.call(RUN, "x.toml", "--quiet", "name=crashed", "train.epochs=3")[0] == 0
+        assert cls.call(RUN, "x.toml", "--quiet", "name=crashed", "train.epochs=3", environment=WITH_SOUND)[0] == 0
 
     def read(self, run):
         events = EventAccumulator(str(self.folder / "runs" / run), size_guidance={kind: 0 for kind in ("scalars", "images", "audio", "tensors")})
@@ -121,7 +116,7 @@ class Read(Case):
         shown = text.tensor_proto.string_val[0].decode()
         self.assertEqual(re.sub("(?m)^    ", "", shown), (self.folder / "runs/plain/config.toml").read_text())
 
-    @unittest.skipUnless(has_sound(), "fluidsynth or its sound font is not installed")
+    @unittest.skipUnless(CAN_PLAY, "fluidsynth or its sound font is not installed")
     def test_sound(self):
         sound, = self.read("plain").Audio("audio/piece_1")
         self.assertEqual(sound.content_type, "audio/wav")
@@ -159,7 +154,7 @@ class Read(Case):
         points = get("/data/plugin/scalars/scalars", run="crashed", tag="step/total")
         self.assertEqual([step for _, step, _ in points], list(range(1, steps + 1)))
         self.assertIn("experiment", get("/data/plugin/text/tags")["crashed"])
-        if has_sound():
+        if CAN_PLAY:
             self.assertIn("audio/piece_1", get("/data/plugin/audio/tags")["crashed"])
         self.assertEqual([image["step"] for image in get("/data/plugin/images/images", run="crashed", tag="piano_roll/piece_1", sample=0)], [steps])
 

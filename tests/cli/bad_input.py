@@ -26,7 +26,7 @@ class Experiments(Case):
         self.refused(RUN, "train.epochs=3", "x.toml", message="train.epochs=3: no such file, and an override comes after the experiment file")
         self.refused(RUN, "sa_lstm_lstm.toml", cwd=SOURCE,
                      message=r"sa_lstm_lstm.toml: no such file; did you mean experiments/sa_lstm_lstm.toml\?")
-        self.refused(RUN, "x.toml", "model.blocks[0].units=3", message=r"unknown key .*: model.blocks is set as a whole, as a list of tables")
+        self.refused(RUN, "x.toml", "model.blocks[0].units=3", message=r"model\.blocks\[0\].units=3: model\.blocks\[0\]: units is no key of attention_notes, which has kind, heads, ")
 
     def test_syntax_error(self):
         self.bad_file("tempo = = 3\n", r"bad\.toml:%d:\d+: " % (EXPERIMENT.count("\n") + 1))

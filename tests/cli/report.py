@@ -1,20 +1,14 @@
 """The report of runs: what the page and the tables say, and how the page does in a browser."""
 import csv
 import json
-import os
 import re
 import shutil
 import unittest
 
 import browser
-from support import POPH, RUN, Case
+from support import CAN_PLAY, POPH, RUN, WITH_SOUND, Case
 
 HOSTILE = "<script>alert('x')</script>"
-WITH_SOUND = {"POPH_SOUND_FONT": ""}
-
-
-FONTS = ("sf2/FluidR3_GM.sf2", "sf2/default-GM.sf2", "sf3/default-GM.sf3", "sf2/TimGM6mb.sf2")
-CAN_PLAY = shutil.which("fluidsynth") and any(os.path.exists("/usr/share/sounds/" + font) for font in FONTS)
 
 
 class Reported(Case):

@@ -15,6 +15,11 @@ SOURCE = Path(__file__).resolve().parent.parent.parent
 RUN, POPH = str(BUILD / "run_experiment"), str(BUILD / "poph")
 USAGE, RESUMABLE = 2, 75
 
+# Programs are called without sound, which takes its time, unless a test says so.
+WITH_SOUND = {"POPH_SOUND_FONT": ""}
+FONTS = ("sf2/FluidR3_GM.sf2", "sf2/default-GM.sf2", "sf3/default-GM.sf3", "sf2/TimGM6mb.sf2")
+CAN_PLAY = shutil.which("fluidsynth") and any(os.path.exists("/usr/share/sounds/" + font) for font in FONTS)
+
 BLOCKS = """[
   { kind = "attention_notes", heads = 1, head_dim = 2 },
   { kind = "lstm_time", layers = 1, units = 4 },
