@@ -31,6 +31,7 @@ struct TrainConfig {
   double learning_rate = 0.002;
   Schedule schedule = Schedule::constant;
   double clip_norm = 0;  // 0 is off
+  bool skip_not_finite = false;  // train.on_nan = "skip"
   int64_t batch = 32, epochs = 100, patience = 5;
   bool monitor_train = false;         // train.monitor = "train_loss"
   Precision precision = Precision::float32;

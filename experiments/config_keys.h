@@ -36,6 +36,7 @@ inline const Choices<OptimizerKind> optimizers = {
     {"nadam", OptimizerKind::nadam}, {"adam", OptimizerKind::adam}, {"adamw", OptimizerKind::adamw}, {"sgd", OptimizerKind::sgd}};
 inline const Choices<Schedule> schedules = {
     {"constant", Schedule::constant}, {"cosine", Schedule::cosine}, {"plateau", Schedule::plateau}};
+inline const Choices<bool> nan_answers = {{"stop", false}, {"skip", true}};
 inline const Choices<bool> monitors = {{"validation_loss", false}, {"train_loss", true}};
 inline const Choices<Precision> precisions = {
     {"float32", Precision::float32}, {"tf32", Precision::tf32}, {"bf16", Precision::bf16}};
@@ -112,6 +113,7 @@ void each_key(C& config, Visitor& visit) {
   visit.real("train.learning_rate", train.learning_rate, Range{.above = 0});
   visit.choice("train.schedule", train.schedule, schedules);
   visit.real("train.clip_norm", train.clip_norm, Range{.at_least = 0});
+  visit.choice("train.on_nan", train.skip_not_finite, nan_answers);
   visit.integer("train.batch", train.batch, 1, many);
   visit.integer("train.epochs", train.epochs, 1, many);
   visit.integer("train.patience", train.patience, 1, many);

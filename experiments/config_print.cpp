@@ -133,7 +133,7 @@ std::vector<std::string> differing_keys(const Config& was, const Config& now, co
 KeyFilter may_change_on_resume(const Config& was, const Config& now) {
   const bool longer = now.train.epochs > was.train.epochs, more_patient = now.train.patience > was.train.patience;
   return [longer, more_patient](std::string_view key) {
-    return (key == "train.epochs" && longer) || (key == "train.patience" && more_patient) || key == "train.tensorboard" || key.starts_with("generate.");
+    return (key == "train.epochs" && longer) || (key == "train.patience" && more_patient) || key == "train.tensorboard" || key == "train.on_nan" || key.starts_with("generate.");
   };
 }
 

@@ -31,6 +31,14 @@ LossValues LossValues::of(const Losses& losses) {
   return values;
 }
 
+std::string LossValues::not_finite() const {
+  if (!std::isfinite(play)) return "play";
+  if (!std::isfinite(replay.value_or(0))) return "replay";
+  if (!std::isfinite(volume.value_or(0))) return "volume";
+  if (!std::isfinite(harmony)) return "harmony";
+  return std::isfinite(total) ? "" : "total";
+}
+
 void LossValues::add(const LossValues& other, double weight) {
   const auto add_optional = [weight](std::optional<double>& sum, const std::optional<double>& x) {
     if (x) sum = sum.value_or(0) + weight * *x;

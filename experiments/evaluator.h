@@ -14,6 +14,7 @@ struct LossValues {
   std::optional<double> replay, volume;
 
   static LossValues of(const Losses& losses);
+  std::string not_finite() const;  // which part is NaN or infinite, the first in one word: "play"; empty when none is
   void add(const LossValues& other, double weight);
 };
 

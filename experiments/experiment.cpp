@@ -180,6 +180,7 @@ void save_run(nlohmann::json& run, const RunFolder& folder, const Trainer& train
   run["training_seconds"] = state.seconds;
   run["epochs"] = state.epoch;
   run["steps"] = state.step;
+  run["skipped_steps"] = state.skipped;
   if (state.best_epoch >= 0) run["best"] = {{"epoch", state.best_epoch}, {"loss", state.best}};
   folder.write_run(run);
 }
@@ -261,11 +262,12 @@ void refuse_other_data(const RunFolder& folder, const std::string& fingerprint, 
   require(before == fingerprint, folder.path(), " was begun with other data (fingerprint ", before, ", now ", fingerprint, "); use --restart to begin anew");
 }
 
-std::string kept_after_divergence(const RunFolder& folder) {
+std::string not_finite_advice(const RunFolder& folder, bool diverged) {
   const bool some = has_checkpoint(folder.checkpoint("best")) || has_checkpoint(folder.checkpoint("last"));
   return (some ? "; the last good checkpoint is kept: " + poph_program() + " generate " + folder.path() + " composes with it"
                : std::string("; there was no checkpoint to keep yet")) +
-         "; a smaller train.learning_rate or train.clip_norm = 1 may help, with --restart";
+         (diverged ? "; a smaller train.learning_rate or train.clip_norm = 1 may help, with --restart"
+                   : "; train.on_nan=skip goes on without such steps, from the last checkpoint");
 }
 
 }  // namespace
@@ -353,15 +355,15 @@ int run_experiment(Config config, const RunOptions& options) {
     if (!finish_run(run, *folder, config, prime.get(), device, data, trainer, options.smoke, progress)) return interrupted();
   } catch (const std::exception& error) {
     std::string what = error.what();
-    const bool diverged = what.starts_with("training diverged");
-    if (diverged) what += kept_after_divergence(*folder);
+    const bool not_finite = dynamic_cast<const NotFiniteError*>(&error), diverged = what.starts_with("training diverged");
+    if (not_finite) what += not_finite_advice(*folder, diverged);
     try {
       run["error"] = what;
       save_run(run, *folder, trainer, diverged ? "diverged" : "failed");
       progress.log(what);
     } catch (const std::exception&) {  // the disk may be what failed; the first error is the one to show
     }
-    if (diverged) fail(what);
+    if (not_finite) fail(what);
     throw;
   }
   save_run(run, *folder, trainer, "finished");

@@ -83,7 +83,8 @@ void RunFolder::cut_metrics_after(int64_t step, int64_t epoch) const {
     const auto number = [&](const char* key) {
       return parsed.is_object() && parsed.contains(key) && parsed[key].is_number_integer() ? parsed[key].get<int64_t>() : INT64_MAX;
     };
-    if (number("step") <= step && number("epoch") <= epoch) kept += line + "\n";
+    const bool event = parsed.is_object() && parsed.contains("event");  // of a step within an epoch
+    if (number("step") <= step && (event || number("epoch") <= epoch)) kept += line + "\n";
   }
   if (kept != text) write_file_durably(file("metrics.jsonl"), kept);
 }

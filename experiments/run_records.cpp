@@ -42,6 +42,7 @@ std::vector<Json> read_lines(const std::string& path) {
 
 void read_metrics(RunRecord& record) {
   for (const Json& line : read_lines(record.path + "/metrics.jsonl")) {
+    if (line.contains("event")) continue;
     EpochLosses losses;
     losses.epoch = line.value("epoch", int64_t{0});
     losses.seconds = number_of(line, "time_s");

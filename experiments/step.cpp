@@ -1,5 +1,9 @@
 #include "experiments/step.h"
 
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
 namespace poph {
 namespace {
 
@@ -35,21 +39,23 @@ TrainingStep::Inputs TrainingStep::Layout::over(const std::shared_ptr<std::byte>
   return {{tensor(parts[0]), tensor(parts[1]), tensor(parts[2])}, tensor(parts[3]), tensor(parts[4])};
 }
 
-TrainingStep::Slot::Slot(const Layout& layout, Device device)
+TrainingStep::Slot::Slot(const Layout& layout, int64_t parameters, Device device)
     : staging(allocate_staging(device, layout.bytes)),
       uploaded(allocate(device, layout.bytes)),
       inputs(layout.over(staging, Device::cpu)),
       losses(Tensor::over(allocate_staging(device, loss_places * sizeof(float)), {loss_places}, Dtype::f32)),
+      squares(Tensor::over(allocate_staging(device, 2 * parameters * sizeof(double)), {2, parameters}, Dtype::f64)),
       upload(device),
       done(device) {}
 
-TrainingStep::Size::Size(const Config& config, int64_t count, Device device)
+TrainingStep::Size::Size(const Config& config, int64_t count, int64_t parameters, Device device)
     : windows(count),
       layout(config, count),
-      slot{{{layout, device}, {layout, device}}},
+      slot{{{layout, parameters, device}, {layout, parameters, device}}},
       memory(allocate(device, layout.bytes)),
       inputs(layout.over(memory, device)),
-      losses(Tensor::zeros({loss_places}, Dtype::f32, device)) {}
+      losses(Tensor::zeros({loss_places}, Dtype::f32, device)),
+      squares(Tensor::zeros({2, parameters}, Dtype::f64, device)) {}
 
 TrainingStep::TrainingStep(const Config& config, Biaxial& model, const LossFunction& loss, Optimizer& optimizer)
     : config_(config),
@@ -57,6 +63,8 @@ TrainingStep::TrainingStep(const Config& config, Biaxial& model, const LossFunct
       loss_(loss),
       optimizer_(optimizer),
       device_(device_of(model)),
+      parameters_(static_cast<int64_t>(model.parameter_tensors().size())),
+      halted_(Tensor::zeros({}, Dtype::f64, device_)),
       graphs_(device_ == Device::cuda) {
   if (graphs_) arena_.emplace(device_);
 }
@@ -70,7 +78,7 @@ TrainingStep::~TrainingStep() {
 
 void TrainingStep::start(int64_t windows, uint32_t number, double learning_rate, const Fill& fill) {
   require(queued_.size() < slots, "training step: ", slots, " are in flight already");
-  const auto [found, is_new] = sizes_.try_emplace(windows, config_, windows, device_);
+  const auto [found, is_new] = sizes_.try_emplace(windows, config_, windows, parameters_, device_);
   Size& size = found->second;
   if (is_new) {
     optimizer_.prepare(model_);
@@ -78,6 +86,7 @@ void TrainingStep::start(int64_t windows, uint32_t number, double learning_rate,
   }
   Slot& slot = size.slot[size.steps % slots];
   fill(slot.inputs.batch);
+  const OptimizerCounters before = optimizer_;
   optimizer_.next_step(learning_rate).write(slot.inputs.update);
   *slot.inputs.number.data<int32_t>() = static_cast<int32_t>(number);
 
@@ -87,9 +96,10 @@ void TrainingStep::start(int64_t windows, uint32_t number, double learning_rate,
   queue_copy(Queue::work, device_, size.memory.get(), slot.uploaded.get(), size.layout.bytes);
   run(size);
   queue_copy(Queue::work, device_, slot.losses.raw(), size.losses.raw(), size.losses.bytes());
+  queue_copy(Queue::work, device_, slot.squares.raw(), size.squares.raw(), size.squares.bytes());
   slot.done.record(Queue::work);
   ++size.steps;
-  queued_.push_back({&size, &slot});
+  queued_.push_back({&size, &slot, before});
 }
 
 void TrainingStep::run(Size& size) {
@@ -123,24 +133,51 @@ void TrainingStep::queue_work(Size& size) {
                                       {volume, &losses.volume}})
       if (loss->defined()) size.losses.slice(place, 1).copy_from(loss->value().reshape({1}));
     backward(losses.total);
-    if (config_.train.clip_norm > 0) clip(in.update, sum_of_squares(gradients_of(model_)), config_.train.clip_norm);
+    const Tensor squares = sums_of_squares(gradients_of(model_));
+    if (config_.train.clip_norm > 0) clip(in.update, squares, config_.train.clip_norm);
+    guard(in.update, halted_, size.losses, squares);
+    size.squares.slice(0, 1).copy_from(squares.reshape({1, parameters_}));
   }
   optimizer_.update(model_, in.update);
   forget_gradients(model_);
+  const Arena::Scope scope(arena_ ? &*arena_ : nullptr);
+  Tensors weights;
+  model_.each_parameter([&](const std::string&, Var& weight) { weights.push_back(weight.value()); });
+  size.squares.slice(1, 1).copy_from(sums_of_squares(weights).reshape({1, parameters_}));
 }
 
 TrainingStep::Result TrainingStep::finish() {
   require(!queued_.empty(), "training step: none is in flight");
-  const auto [size, slot] = queued_.front();
+  const auto [size, slot, before] = queued_.front();
   queued_.pop_front();
+  before_finished_ = before;
   slot->done.wait();
   const float* row = slot->losses.data<float>();
-  Result result{size->windows, {row[play], row[harmony], row[total], {}, {}}};
+  Result result{size->windows, {row[play], row[harmony], row[total], {}, {}}, {}, {}};
   if (config_.model.channels > 1) {
     result.losses.replay = row[replay];
     result.losses.volume = row[volume];
   }
+  const double* squares = slot->squares.data<double>();
+  result.gradient_squares.assign(squares, squares + parameters_);
+  result.weight_squares.assign(squares + parameters_, squares + 2 * parameters_);
   return result;
+}
+
+bool TrainingStep::Result::applied() const {
+  const auto finite = [](double x) { return std::isfinite(x); };
+  return losses.not_finite().empty() && std::all_of(gradient_squares.begin(), gradient_squares.end(), finite);
+}
+
+double TrainingStep::Result::gradient_norm() const {
+  return std::sqrt(std::accumulate(gradient_squares.begin(), gradient_squares.end(), 0.0));
+}
+
+void TrainingStep::pass_over() {
+  synchronize(device_);
+  queued_.clear();
+  static_cast<OptimizerCounters&>(optimizer_) = before_finished_;
+  halted_.copy_from(Tensor::zeros({}, Dtype::f64));
 }
 
 std::string TrainingStep::take_note() { return std::exchange(note_, {}); }

@@ -32,8 +32,18 @@ class TrainingStep {
   struct Result {
     int64_t windows = 0;
     LossValues losses;  // before the update
+    std::vector<double> gradient_squares, weight_squares;  // by parameter, in the model's order: sums over elements; weights after it
+
+    bool applied() const;  // losses and gradients were finite
+    double gradient_norm() const;
   };
-  Result finish();  // of the oldest in flight; waits for that one alone
+  // Of the oldest in flight; waits for that one alone. Where a loss or a gradient was NaN or infinite the device has changed nothing,
+  // neither in this step nor in one behind it: until pass_over(), all are held.
+  Result finish();
+
+  // After a result that was not applied: forgets the steps behind it, which the caller starts again, and lets updates go on. The
+  // optimiser counts none of them.
+  void pass_over();
 
   std::string take_note();  // a line for the user, once: which way steps take
 
@@ -57,26 +67,28 @@ class TrainingStep {
     std::array<Part, 5> parts;
   };
   struct Slot {
-    Slot(const Layout& layout, Device device);
+    Slot(const Layout& layout, int64_t parameters, Device device);
     std::shared_ptr<std::byte> staging, uploaded;  // on the host, on the device
     Inputs inputs;                                 // in staging
-    Tensor losses;                                 // on the host
+    Tensor losses, squares;                        // on the host
     Event upload, done;
   };
   // What steps of one batch size share. Kept, for the last batch of an epoch comes again.
   struct Size {
-    Size(const Config& config, int64_t windows, Device device);
+    Size(const Config& config, int64_t windows, int64_t parameters, Device device);
     int64_t windows, steps = 0;
     Layout layout;
     std::array<Slot, slots> slot;
     std::shared_ptr<std::byte> memory;
     Inputs inputs;  // in memory: what the step reads
     Tensor losses;  // what it writes: play, harmony, total, replay, volume
+    Tensor squares;  // [2, parameters]: of the gradients, of the weights
     std::optional<Graph> graph;
   };
   struct Queued {
     Size* size;
     Slot* slot;
+    OptimizerCounters before;
   };
 
   void run(Size& size);
@@ -87,6 +99,9 @@ class TrainingStep {
   const LossFunction& loss_;
   Optimizer& optimizer_;
   const Device device_;
+  const int64_t parameters_;  // tensors of them
+  Tensor halted_;             // f64 [] on the device: a step was not applied
+  OptimizerCounters before_finished_;
   bool graphs_;  // until one fails
   bool first_graph_ = true;
   std::optional<Arena> arena_;

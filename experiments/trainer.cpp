@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -16,6 +17,8 @@ namespace poph {
 namespace {
 
 constexpr double save_every_seconds = 300;
+// Steps without a finite result: so many after each other are no longer one bad batch, and with so many nothing is learnt any more.
+constexpr int64_t few_skipped_in_a_row = 3, most_skipped_in_a_row = 10;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -25,6 +28,8 @@ void each_field(State& s, F f) {
   f("epoch", s.epoch), f("batch", s.batch), f("step", s.step), f("train_windows", s.train_windows), f("best", s.best);
   f("best_epoch", s.best_epoch), f("epochs_without_gain", s.epochs_without_gain), f("learning_rate_factor", s.learning_rate_factor);
   f("play", s.train_sum.play), f("harmony", s.train_sum.harmony), f("total", s.train_sum.total);
+  f("skipped", s.skipped), f("skipped_in_a_row", s.skipped_in_a_row), f("train_steps", s.train_steps);
+  f("norm_sum", s.norm_sum), f("norm_max", s.norm_max);
 }
 
 template <class T>
@@ -45,15 +50,6 @@ nlohmann::json metrics_line(const TrainingState& state, const char* split, const
   if (losses.replay) line["replay"] = number(*losses.replay);
   if (losses.volume) line["volume"] = number(*losses.volume);
   return line;
-}
-
-// Which part of the losses is not a number, in one word; empty when all are.
-std::string not_finite(const LossValues& losses) {
-  if (!std::isfinite(losses.play)) return "play";
-  if (!std::isfinite(losses.replay.value_or(0))) return "replay";
-  if (!std::isfinite(losses.volume.value_or(0))) return "volume";
-  if (!std::isfinite(losses.harmony)) return "harmony";
-  return std::isfinite(losses.total) ? "" : "total";
 }
 
 }  // namespace
@@ -97,26 +93,78 @@ LossValues Trainer::train_step(std::span<const int64_t> which, int64_t epoch) {
   return finish_step().losses;
 }
 
-void Trainer::start_step(std::span<const int64_t> which, int64_t epoch) {
+std::vector<int64_t> Trainer::shifts_of(std::span<const int64_t> which, int64_t epoch) const {
   std::vector<int64_t> shifts;
   for (int64_t window : which) shifts.push_back(epoch_shift(window, config_.data.transpose, config_.seed, epoch));
+  return shifts;
+}
+
+void Trainer::start_step(std::span<const int64_t> which, int64_t epoch) {
+  const std::vector<int64_t> shifts = shifts_of(which, epoch);
   const int64_t step = state_.step + step_.in_flight();
+  started_.emplace_back(which.begin(), which.end());
   step_.start(static_cast<int64_t>(which.size()), static_cast<uint32_t>(step), learning_rate(step),
               [&](Batch& batch) { train_.fill(batch, which, shifts); });
 }
 
 TrainingStep::Result Trainer::finish_step() {
   const TrainingStep::Result result = step_.finish();
-  const std::string bad = not_finite(result.losses);
-  require(bad.empty(), "training diverged: the ", bad, " loss of step ", state_.step + 1, " (epoch ", state_.epoch + 1,
-          ") is not a finite number");
+  const std::vector<int64_t> which = std::move(started_.front());
+  started_.pop_front();
   ++state_.step;
+  const auto finite = [](double x) { return std::isfinite(x); };
+  const bool applied = result.applied();
+  if (!applied || !std::all_of(result.weight_squares.begin(), result.weight_squares.end(), finite)) not_finite(result, which);
+  if (applied) {
+    history_.add(result);
+    state_.skipped_in_a_row = 0;
+  }
   return result;
+}
+
+// Says what happened and where, in the log and in metrics.jsonl. Ends the training, or has it go on without this step.
+void Trainer::not_finite(const TrainingStep::Result& result, const std::vector<int64_t>& which) {
+  const bool ruined = result.applied();  // by the update, which has happened
+  ++state_.skipped;
+  ++state_.skipped_in_a_row;
+  Fault fault;
+  {
+    const Tf32Products tf32(config_.train.precision == Precision::tf32);
+    const Batch batch = train_.batch(which, config_.model.channels, Dtype::f32, shifts_of(which, state_.epoch));
+    fault = fault_of(result, model_, batch, Pass{.training = true, .seed = config_.seed, .step = static_cast<uint32_t>(state_.step - 1)});
+  }
+  const bool diverges = ruined || history_.grows() || state_.skipped_in_a_row >= few_skipped_in_a_row;
+  const bool skip = config_.train.skip_not_finite && !ruined && state_.skipped_in_a_row < most_skipped_in_a_row;
+  nlohmann::json windows = nlohmann::json::array();
+  for (int64_t window : which) {
+    const auto [piece, first] = train_.view(window);
+    windows.push_back({{"window", window}, {"piece", train_.pieces()[piece].name}, {"first_step", first - train_.window()}});
+  }
+  if (log_)
+    log_->append_metrics({{"event", "not_finite"}, {"step", state_.step}, {"epoch", state_.epoch + 1}, {"time_s", std::round(state_.seconds * 1000) / 1000}, {"part", fault.part}, {"layer", fault.layer},
+                          {"parameters", fault.names}, {"judged", diverges ? "divergence" : "bad batch"}, {"action", skip ? "skip" : "stop"},
+                          {"skipped_in_a_row", state_.skipped_in_a_row}, {"gradient_norm_before", history_.gradient_norm()},
+                          {"gradient_norm_median", history_.usual_gradient_norm()}, {"loss_before", history_.loss()},
+                          {"loss_median", history_.usual_loss()}, {"weight_norm", history_.weight_norm()}, {"windows", windows}});
+  std::string text = fmt::format("{} of step {} (epoch {}) is not a finite number", fault.what, state_.step, state_.epoch + 1);
+  if (fault.in_output) text += "; the first such output is that of " + fault.layer;
+  else if (!ruined) text += "; all layers' outputs are";
+  text += "; " + history_.text();
+  if (state_.skipped_in_a_row > 1) text += fmt::format("; {} steps in a row", state_.skipped_in_a_row);
+  const auto& first = windows.front();
+  const std::string batch = fmt::format("; its batch: window {} of {} from step {}{}", first["window"].get<int64_t>(), first["piece"].get<std::string>(),
+                                        first["first_step"].get<int64_t>(), which.size() > 1 ? fmt::format(" and {} more", which.size() - 1) : "");
+  const std::string judged = (diverges ? "training diverged: " : "a bad batch: ") + text + (diverges ? "" : batch);
+  if (!skip) throw NotFiniteError(judged);
+  if (progress_) progress_->line(judged + "; passed over");
+  step_.pass_over();
+  started_.clear();
 }
 
 void Trainer::save(const RunFolder& folder, const std::string& name) {
   model_.each_parameter([&](const std::string& parameter, Var& value) {
-    require(count_nonfinite(value.value()) == 0, "training diverged: weights of ", parameter, " are not finite after step ", state_.step);
+    if (count_nonfinite(value.value()) == 0) return;
+    throw NotFiniteError(fmt::format("training diverged: the weight of {} is not finite after step {}", parameter, state_.step));
   });
   TensorFile state;
   each_field(state_, [&](const char* field, auto value) { state.metadata[field] = fmt::format("{}", value); });
@@ -179,17 +227,28 @@ bool Trainer::train_epoch(const RunFolder& folder, Progress& progress) {
   double last_time = now(), last_save = last_time, sitting = 0;
   int64_t sitting_windows = 0;
   const auto finish = [&] {
-    const auto [count, losses] = finish_step();
-    state_.train_sum.add(losses, static_cast<double>(count));
-    state_.train_windows += count;
+    const TrainingStep::Result result = finish_step();
+    const int64_t count = result.windows;
+    const LossValues& losses = result.losses;
     ++state_.batch;
+    if (result.applied()) {
+      state_.train_sum.add(losses, static_cast<double>(count));
+      state_.train_windows += count;
+      ++state_.train_steps;
+      state_.norm_sum += result.gradient_norm();
+      state_.norm_max = std::max(state_.norm_max, result.gradient_norm());
+    }
     const double time = now();
     state_.seconds += time - last_time;
     sitting += time - last_time;
     sitting_windows += count;
     last_time = time;
+    if (!result.applied()) return;
     note_event("step", losses);
-    if (events_) events_->write_sometimes();
+    if (events_) {
+      events_->events.scalars(state_.step, {{"step/gradient_norm", result.gradient_norm()}});
+      events_->write_sometimes();
+    }
     say_how_far(progress, losses, static_cast<double>(sitting_windows) / sitting);
   };
   while (state_.batch + step_.in_flight() < batches_per_epoch()) {
@@ -209,9 +268,20 @@ bool Trainer::train_epoch(const RunFolder& folder, Progress& progress) {
   return true;
 }
 
+// "; the first such output is that of blocks.1.layers.0, in window 7"
+std::string Trainer::where_validation_fails() const {
+  for (int64_t window : valid_which_) {
+    const Batch batch = valid_.batch({{window}}, config_.model.channels, Dtype::f32);
+    const std::string layer = first_not_finite_layer(model_, batch, Pass{});
+    if (!layer.empty()) return fmt::format("; the first such output is that of {}, in window {}", layer, window);
+  }
+  return "";
+}
+
 // Validates, logs, and keeps what is best. False: interrupted; the validation will be done again.
 bool Trainer::end_epoch(const RunFolder& folder, Progress& progress) {
   const double begun = now();
+  if (state_.train_windows == 0) throw NotFiniteError(fmt::format("training diverged: every step of epoch {} was passed over", state_.epoch + 1));
   LossValues train;
   train.add(state_.train_sum, 1.0 / static_cast<double>(state_.train_windows));
   std::optional<LossValues> valid;
@@ -222,8 +292,9 @@ bool Trainer::end_epoch(const RunFolder& folder, Progress& progress) {
       save(folder, "last");
       return false;
     }
-    require(not_finite(*valid).empty(), "training diverged: the ", not_finite(*valid), " loss of the validation after step ", state_.step,
-            " is not a finite number");
+    if (const std::string part = valid->not_finite(); !part.empty())
+      throw NotFiniteError(fmt::format("training diverged: the {} loss of the validation after step {} is not a finite number{}; {}", part, state_.step,
+                                       where_validation_fails(), history_.text()));
   }
   const double rate = learning_rate(state_.step);
   const double monitored = config_.train.monitor_train || !valid ? train.total : valid->total;
@@ -232,6 +303,9 @@ bool Trainer::end_epoch(const RunFolder& folder, Progress& progress) {
   state_.batch = 0;
   state_.train_sum = {};
   state_.train_windows = 0;
+  const double norm_mean = state_.norm_sum / static_cast<double>(state_.train_steps), norm_max = state_.norm_max;
+  state_.norm_sum = state_.norm_max = 0;
+  state_.train_steps = 0;
   state_.seconds += now() - begun;
   if (better) {
     state_.best = monitored;
@@ -245,13 +319,18 @@ bool Trainer::end_epoch(const RunFolder& folder, Progress& progress) {
   for (const auto& [split, losses] : {std::pair{"train", std::optional(train)}, {"valid", valid}}) {
     if (!losses) continue;
     nlohmann::json line = metrics_line(state_, split, *losses);
-    if (std::string_view(split) == "train") line["learning_rate"] = rate;
+    if (std::string_view(split) == "train") {
+      line["learning_rate"] = rate;
+      line["gradient_norm"] = norm_mean;
+      line["gradient_norm_max"] = norm_max;
+      line["skipped_steps"] = state_.skipped;  // so far, of the whole run
+    }
     if (!model_.autoregressive()) line["autoregressive"] = false;
     folder.append_metrics(line);
     note_event(split, *losses);
   }
   if (events_) {
-    events_->events.scalars(state_.step, {{"train/learning_rate", rate}});
+    events_->events.scalars(state_.step, {{"train/learning_rate", rate}, {"train/gradient_norm", norm_mean}});
     events_->write();
   }
   if (better) save(folder, "best");
@@ -265,6 +344,12 @@ bool Trainer::end_epoch(const RunFolder& folder, Progress& progress) {
 TrainEnd Trainer::run(const RunFolder& folder, Progress& progress) {
   events_.reset();
   if (config_.train.tensorboard && !complete()) events_.emplace(folder.path(), state_.step);
+  log_ = &folder;
+  progress_ = &progress;
+  Tensors weights;
+  for (const auto& [name, tensor] : model_.parameter_tensors()) weights.push_back(*tensor);
+  const std::vector<double> squares = sums_of_squares(weights).values();
+  history_.begin(std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0)));
   while (!complete()) {
     if (!train_epoch(folder, progress) || !end_epoch(folder, progress)) return TrainEnd::interrupted;
     if (stop_requested() && !complete()) return TrainEnd::interrupted;

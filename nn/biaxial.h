@@ -53,13 +53,20 @@ struct Biaxial {
     const Tensor chosen = pass.dropout(chosen_notes(target.to(activations)), settings.input_dropout);
     for (int64_t i = 0; i < static_cast<int64_t>(blocks.size()); ++i) {
       if (conditioned() && i == conditioning_point()) x = concat_last({x, Var(chosen)});
+      pass.place = "blocks." + std::to_string(i) + ".";
       x = std::visit([&](const auto& block) { return block(x, pass); }, blocks[i]);
     }
-    return heads(x);
+    pass.place.clear();
+    const Prediction prediction = heads(x);
+    pass.observed("note_head", prediction.notes);
+    if (settings.channels > 1) pass.observed("volume_head", prediction.volume);
+    return prediction;
   }
 
   Var features(const Tensor& roll, const Tensor& beat, Pass& pass) const {
-    const Var conv = pass.dropout(tanh(octave_conv(Var(roll))), settings.dropout);
+    const Var sums = octave_conv(Var(roll));
+    pass.observed("octave_conv", sums);
+    const Var conv = pass.dropout(tanh(sums), settings.dropout);
     return note_features(roll, conv, beat, settings.lowest_note, settings.descending);
   }
   // The target in note order, moved on by one: what is known when a note is chosen.

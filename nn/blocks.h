@@ -64,7 +64,10 @@ struct LstmBlock {
   bool carries_time() const { return axis == SequenceAxis::time; }
 
   Var operator()(Var x, Pass& pass) const {
-    for (const LstmLayer& layer : layers) x = layer(x, axis, pass.output_dropout(dropout));
+    for (size_t i = 0; i < layers.size(); ++i) {
+      x = layers[i](x, axis, pass.output_dropout(dropout));
+      pass.observed("layers." + std::to_string(i), x);
+    }
     return x;
   }
   // Along notes, before they come one by one: what the inputs that all of them have already, x [1,B,N,F], add to their sums.
@@ -198,9 +201,12 @@ struct AttentionBlock {
       return settings.norm == Norm::post ? norm(sum) : sum;
     };
     const Var z = after(x, output(attend(before(x, norm1))), norm1);
+    pass.observed("output", z);
     if (!settings.feed_forward) return z;
     const Var fed = feed_forward_out(relu(feed_forward_in(before(z, norm2))));
-    return after(z, pass.dropout(fed, settings.dropout), norm2);
+    const Var y = after(z, pass.dropout(fed, settings.dropout), norm2);
+    pass.observed("feed_forward", y);
+    return y;
   }
 
   AttentionSettings call(int64_t notes, Pass& pass) const {

@@ -7,12 +7,15 @@
 
 namespace poph {
 
-// SPEC 7. Holds the moments by parameter name; `updates` counts the steps taken.
-struct Optimizer {
+struct OptimizerCounters {
+  int64_t updates = 0;          // steps taken
+  double momentum_product = 1;  // Nadam: the product of the momentum schedule so far
+};
+
+// SPEC 7. Holds the moments by parameter name.
+struct Optimizer : OptimizerCounters {
   OptimizerKind kind = OptimizerKind::nadam;
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7, momentum_decay = 0.004, weight_decay = 0.01;
-  int64_t updates = 0;
-  double momentum_product = 1;  // Nadam: the product of the momentum schedule so far
   std::map<std::string, Tensor> moments, second_moments;
 
   // Makes the moments that are not there yet.
@@ -61,11 +64,9 @@ struct Optimizer {
 };
 
 template <class Model>
-Tensors gradients_of(Model& model) {  // those that are there
+Tensors gradients_of(Model& model) {  // one for each parameter, undefined where it got none
   Tensors gradients;
-  model.each_parameter([&](const std::string&, Var& parameter) {
-    if (parameter.gradient().defined()) gradients.push_back(parameter.gradient());
-  });
+  model.each_parameter([&](const std::string&, Var& parameter) { gradients.push_back(parameter.gradient()); });
   return gradients;
 }
 

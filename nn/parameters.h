@@ -22,7 +22,12 @@ struct Pass {
   uint32_t step = 0;
   uint32_t next_site = 0;
   const uint32_t* step_at = nullptr;  // on the model's device, as RandomKey has it
+  std::function<void(const std::string& layer, const Var& output)> observe = nullptr;  // called as the layers' outputs come
+  std::string place = {};             // of the block that runs, for `observe`: "blocks.1."
 
+  void observed(const std::string& layer, const Var& output) const {
+    if (observe) observe(place + layer, output);
+  }
   RandomKey next_key() { return {seed, next_site++, step, Stream::dropout, step_at}; }
   Var dropout(const Var& x, double probability) {
     const RandomKey key = next_key();

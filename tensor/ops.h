@@ -171,14 +171,17 @@ struct OptimizerStep {
   double second_correction;                               // 1 / (1 - beta2^t)
   double learning_rate;                                   // of sgd_update
   double gradient_scale = 1;                              // from norm clipping; 1 is none
+  double apply = 1;                                       // 0: the update changes nothing
 
-  static constexpr int64_t count = 9;
+  static constexpr int64_t count = 10;
   void write(Tensor& to) const;                           // f64 [count] on the CPU
   Tensor on(Device device) const;
 };
 void adam_update(Tensor& parameter, Tensor& moment, Tensor& second_moment, const Tensor& gradient, const Tensor& step);
 void sgd_update(Tensor& parameter, const Tensor& gradient, const Tensor& step);
-Tensor sum_of_squares(const Tensors& all);                // of every element of all of them, in a fixed order: f64 []
-void clip(Tensor& step, const Tensor& squares, double longest);  // its gradient_scale: min(1, longest / sqrt(squares))
+Tensor sums_of_squares(const Tensors& all);               // of each, in a fixed order: f64 [n]; 0 for one that is undefined
+void clip(Tensor& step, const Tensor& squares, double longest);  // its gradient_scale: min(1, longest / sqrt(sum of squares [n]))
+// Its `apply` becomes 0, and `halted` (f64 []) 1, where a loss (f32) or a square (f64) is NaN or infinite, or `halted` was not 0.
+void guard(Tensor& step, Tensor& halted, const Tensor& losses, const Tensor& squares);
 
 }  // namespace poph

@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <cstring>
 
+#include "tensor/not_finite.h"
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
 
@@ -15,6 +17,7 @@ struct AdamUpdate {
   const OptimizerStep* step;
   POPH_HD void operator()(int64_t i) const {
     const T beta1 = T(step->beta1), beta2 = T(step->beta2);
+    if (step->apply == 0) return;
     const T g = gradient[i] * T(step->gradient_scale);
     const T m = moment[i] = beta1 * moment[i] + (T(1) - beta1) * g;
     const T v = second_moment[i] = beta2 * second_moment[i] + (T(1) - beta2) * g * g;
@@ -29,11 +32,14 @@ struct SgdUpdate {
   T* parameter;
   const T* gradient;
   const OptimizerStep* step;
-  POPH_HD void operator()(int64_t i) const { parameter[i] -= T(step->learning_rate * step->gradient_scale) * gradient[i]; }
+  POPH_HD void operator()(int64_t i) const {
+    if (step->apply == 0) return;
+    parameter[i] -= T(step->learning_rate * step->gradient_scale) * gradient[i];
+  }
 };
 
-// A sum is spread over this many slots, of which neighbours add up neighbouring elements, and these over a few. The order is the
-// same on every device and with any number of threads.
+// A tensor's sum is spread over this many slots, of which neighbours add up neighbouring elements, and these over a few. The order is
+// the same on every device and with any number of threads.
 constexpr int64_t slots = 4096, few_slots = 64;
 
 template <class T>
@@ -42,30 +48,49 @@ struct AddSquares {
   double* sums;  // [slots]
   int64_t n;
   POPH_HD void operator()(int64_t slot) const {
-    double total = sums[slot];
+    double total = 0;
     for (int64_t i = slot; i < n; i += slots) total += static_cast<double>(x[i]) * static_cast<double>(x[i]);
     sums[slot] = total;
   }
 };
 
 struct FoldSums {
-  const double* from;  // [n]
-  double* to;          // [stride]
+  const double* from;  // [rows, n]
+  double* to;          // [rows, stride]
   int64_t n, stride;
   POPH_HD void operator()(int64_t slot) const {
+    const double* row = from + slot / stride * n;
     double total = 0;
-    for (int64_t i = slot; i < n; i += stride) total += from[i];
+    for (int64_t i = slot % stride; i < n; i += stride) total += row[i];
     to[slot] = total;
   }
 };
 
 struct Clip {
   const double* squares;
+  int64_t count;
   OptimizerStep* step;
   double longest;
   POPH_HD void operator()(int64_t) const {
-    const double length = std::sqrt(*squares);
+    double total = 0;
+    for (int64_t i = 0; i < count; ++i) total += squares[i];
+    const double length = std::sqrt(total);
     step->gradient_scale = length > longest ? longest / length : 1;
+  }
+};
+
+struct Guard {
+  const float* losses;
+  const double* squares;
+  int64_t loss_count, square_count;
+  double* halted;
+  OptimizerStep* step;
+  POPH_HD void operator()(int64_t) const {
+    int64_t bad = *halted != 0;
+    for (int64_t i = 0; i < loss_count; ++i) bad += NotFinite<float>{}(losses[i]);
+    for (int64_t i = 0; i < square_count; ++i) bad += NotFinite<double>{}(squares[i]);
+    *halted = bad != 0;
+    step->apply = bad == 0;
   }
 };
 
@@ -109,23 +134,36 @@ void sgd_update(Tensor& parameter, const Tensor& gradient, const Tensor& step) {
   });
 }
 
-Tensor sum_of_squares(const Tensors& all) {
-  require(!all.empty(), "sum_of_squares: of no tensors");
-  const Device device = all[0].device();
-  Tensor sums = Tensor::zeros({slots}, Dtype::f64, device), few({few_slots}, Dtype::f64, device), total({}, Dtype::f64, device);
-  for (const Tensor& x : all)
-    visit_wide_dtype(x.dtype(), [&](auto type) {
+Tensor sums_of_squares(const Tensors& all) {
+  const auto count = static_cast<int64_t>(all.size());
+  const auto known = std::find_if(all.begin(), all.end(), [](const Tensor& x) { return x.defined(); });
+  require(known != all.end(), "sums_of_squares: of no tensors");
+  const Device device = known->device();
+  Tensor sums = Tensor::zeros({count, slots}, Dtype::f64, device);
+  Tensor few({count, few_slots}, Dtype::f64, device), totals({count}, Dtype::f64, device);
+  for (int64_t k = 0; k < count; ++k) {
+    if (!all[k].defined()) continue;
+    visit_wide_dtype(all[k].dtype(), [&](auto type) {
       using T = decltype(type);
-      for_each_row(device, slots, x.elements() / slots, AddSquares<T>{x.data<T>(), sums.data<double>(), x.elements()});
+      const int64_t n = all[k].elements();
+      for_each_row(device, std::min(slots, n), n / slots, AddSquares<T>{all[k].data<T>(), sums.data<double>() + k * slots, n});
     });
-  for_each_row(device, few_slots, slots / few_slots, FoldSums{sums.data<double>(), few.data<double>(), slots, few_slots});
-  for_each_row(device, 1, few_slots, FoldSums{few.data<double>(), total.data<double>(), few_slots, 1});
-  return total;
+  }
+  for_each_row(device, count * few_slots, slots / few_slots, FoldSums{sums.data<double>(), few.data<double>(), slots, few_slots});
+  for_each_row(device, count, few_slots, FoldSums{few.data<double>(), totals.data<double>(), few_slots, 1});
+  return totals;
 }
 
 void clip(Tensor& step, const Tensor& squares, double longest) {
-  require(squares.elements() == 1, "clip: expected one number, found ", squares.shape());
-  for_each_index(step.device(), 1, Clip{squares.data<double>(), numbers_of(step, squares), longest});
+  require(squares.shape().rank() == 1, "clip: expected sums of squares [n], found ", squares.shape());
+  for_each_index(step.device(), 1, Clip{squares.data<double>(), squares.elements(), numbers_of(step, squares), longest});
+}
+
+void guard(Tensor& step, Tensor& halted, const Tensor& losses, const Tensor& squares) {
+  require(halted.elements() == 1, "guard: expected one number of halted, found ", halted.shape());
+  for_each_index(step.device(), 1,
+                 Guard{losses.data<float>(), squares.data<double>(), losses.elements(), squares.elements(), halted.data<double>(),
+                       numbers_of(step, squares)});
 }
 
 }  // namespace poph

@@ -2,6 +2,7 @@
 #include <thrust/functional.h>
 #include <thrust/transform_reduce.h>
 
+#include "tensor/not_finite.h"
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
 #include "tensor/warp.h"
@@ -140,27 +141,6 @@ struct SumAxes {
     if (threadIdx.x % warp_size == 0) y[i] = total;
   }
 #endif
-};
-
-template <class T>
-struct NotFinite {  // by the bits: this file is compiled with -ffast-math, which assumes that isnan is never true
-  POPH_HD int64_t operator()(T x) const {
-    if constexpr (sizeof(T) == 2) {
-      return (x.bits & 0x7f80u) == 0x7f80u;
-    } else if constexpr (sizeof(T) == 4) {
-      union {
-        float value;
-        uint32_t bits;
-      } view{x};
-      return (view.bits & 0x7f800000u) == 0x7f800000u;
-    } else {
-      union {
-        double value;
-        uint64_t bits;
-      } view{x};
-      return (view.bits & 0x7ff0000000000000ull) == 0x7ff0000000000000ull;
-    }
-  }
 };
 
 template <class Result, template <class> class Of>

@@ -214,7 +214,7 @@ std::vector<OpCase> op_cases(int64_t n) {
        }},
       {"min_last", {cube}, [](In x) { const MinResult r = min_last(x[0]); return Tensors{r.value, r.index}; }},
       {"min_last_grad", {cube, {n, 3}}, [](In x) { return Tensors{min_last_grad(min_last(x[0]).index, x[1], 17)}; }},
-      {"sum_of_squares", {cube, {n}}, [wide](In x) { return Tensors{sum_of_squares({wide(x[0]), wide(x[1])})}; }},
+      {"sums_of_squares", {cube, {n}}, [wide](In x) { return Tensors{sums_of_squares({wide(x[0]), Tensor(), wide(x[1])})}; }},
       {"count_nonfinite", {cube}, [](In x) { return Tensors{Tensor::full({}, count_nonfinite(x[0]), Dtype::f64)}; }},
       {"concat_last", {cube, {n, 3, 1}, {n, 3, 5}}, [](In x) { return Tensors{concat_last(x)}; }},
       {"slice_last", {cube}, [](In x) { return Tensors{slice_last(x[0], 3, 11)}; }},
@@ -272,8 +272,15 @@ std::vector<OpCase> op_cases(int64_t n) {
        }},
       {"clip", {cube}, [update, wide](In x) {
          Tensor step = update.on(x[0].device());
-         clip(step, sum_of_squares({wide(x[0])}), 2.5);
+         clip(step, sums_of_squares({wide(x[0]), wide(x[0])}), 2.5);
          return Tensors{step};
+       }},
+      {"guard", {cube}, [update, wide](In x) {
+         Tensor step = update.on(x[0].device()), held = update.on(x[0].device()), halted = Tensor::zeros({}, Dtype::f64, x[0].device());
+         const Tensor loss = Tensor::full({5}, 1, Dtype::f32, x[0].device()), squares = sums_of_squares({wide(x[0])});
+         guard(step, halted, loss, squares);
+         guard(held, halted, loss, mul(squares, Tensor::full({1}, std::numeric_limits<double>::infinity(), Dtype::f64, x[0].device())));
+         return Tensors{step, held, halted};
        }},
   };
   // clang-format on

@@ -121,7 +121,7 @@ BOOST_AUTO_TEST_CASE(a_product_overwrites_whatever_was_there) {  // beta 0 must 
   { Tensor dirt = Tensor::full({33, 33}, std::nan(""), Dtype::f64); }
   BOOST_TEST(count_nonfinite(matmul(random_input({33, 9}, 1), random_input({9, 33}, 2))) == 0);
   { Tensor dirt = Tensor::full({33, 33}, std::nan(""), Dtype::f64); }
-  BOOST_TEST(sum_of_squares({matmul(Tensor({33, 0}, Dtype::f64), Tensor({0, 33}, Dtype::f64))}).item() == 0);
+  BOOST_TEST(sums_of_squares({matmul(Tensor({33, 0}, Dtype::f64), Tensor({0, 33}, Dtype::f64))}).item() == 0);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -128,15 +128,15 @@ BOOST_DATA_TEST_CASE(goes_on_from_its_moments, boost::unit_test::data::make(rows
 BOOST_AUTO_TEST_CASE(clipping_scales_by_the_norm_of_all_gradients) {
   Parameters parameters = some_parameters(Dtype::f32);
   parameters.first.gradient() = Tensor::from({1, 2, 4}, {3}, Dtype::f32);
-  BOOST_TEST(sum_of_squares(gradients_of(parameters)).item() == 21.0);
+  BOOST_TEST(sums_of_squares(gradients_of(parameters)).values() == (std::vector<double>{21, 0}), boost::test_tools::per_element());
   parameters.second.gradient() = Tensor::from({10}, {1, 1}, Dtype::f32);
-  const Tensor squares = sum_of_squares(gradients_of(parameters));
-  BOOST_TEST(squares.item() == 121.0);
+  const Tensor squares = sums_of_squares(gradients_of(parameters));
+  BOOST_TEST(squares.values() == (std::vector<double>{21, 100}), boost::test_tools::per_element());
   const auto scale = [&](double longest) {
     OptimizerStep numbers = of_kind(OptimizerKind::adam).next_step(0.1);
     Tensor step = numbers.on(Device::cpu);
     clip(step, squares, longest);
-    numbers.gradient_scale = step.values().back();
+    numbers.gradient_scale = step.values()[OptimizerStep::count - 2];
     BOOST_TEST(same_bits(step, numbers.on(Device::cpu)), "nothing else has changed");
     return numbers.gradient_scale;
   };
@@ -144,17 +144,46 @@ BOOST_AUTO_TEST_CASE(clipping_scales_by_the_norm_of_all_gradients) {
   BOOST_TEST(scale(11) == 1.0);
   BOOST_TEST(scale(100) == 1.0);
   forget_gradients(parameters);
-  BOOST_TEST(gradients_of(parameters).empty());
+  for (const Tensor& gradient : gradients_of(parameters)) BOOST_TEST(!gradient.defined());
+}
+
+// By the bits, for kernels are compiled as if there were no NaN.
+BOOST_AUTO_TEST_CASE(a_step_that_is_not_finite_changes_nothing) {
+  const double infinity = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
+  struct Row {
+    std::vector<double> losses, squares;
+    double halted, apply;
+  };
+  for (const Row& row : std::vector<Row>{{{1, 2}, {3, 4}, 0, 1}, {{1, nan}, {3, 4}, 0, 0}, {{-infinity, 2}, {3, 4}, 0, 0}, {{1, 2}, {3, infinity}, 0, 0},
+                                         {{1, 2}, {nan, 4}, 0, 0}, {{1, 2}, {-nan, nan}, 0, 0}, {{1, 2}, {3, 4}, 1, 0}, {{3e38, -3e38}, {1e300, 0}, 0, 1}}) {
+    for (OptimizerKind kind : {OptimizerKind::nadam, OptimizerKind::sgd})
+      for (Dtype dtype : {Dtype::f32, Dtype::f64}) {
+        Parameters parameters = some_parameters(dtype);
+        const Tensor before = parameters.first.value().clone();
+        parameters.first.gradient() = Tensor::from({1, row.apply ? 2 : nan, 4}, {3}, dtype);
+        Optimizer optimizer = of_kind(kind);
+        optimizer.prepare(parameters);
+        Tensor step = optimizer.next_step(0.1).on(Device::cpu), halted = Tensor::full({}, row.halted, Dtype::f64);
+        guard(step, halted, Tensor::from(row.losses, {2}, Dtype::f32), Tensor::from(row.squares, {2}, Dtype::f64));
+        BOOST_TEST(halted.item() == 1 - row.apply);
+        optimizer.update(parameters, step);
+        BOOST_TEST(same_bits(parameters.first.value(), before) == (row.apply == 0));
+        for (const auto& [name, moment] : optimizer.moments) BOOST_TEST((count_nonfinite(moment) == 0));
+      }
+  }
 }
 
 // As sums of many numbers are, whatever their order.
-BOOST_AUTO_TEST_CASE(sum_of_squares_of_long_tensors) {
+BOOST_AUTO_TEST_CASE(sums_of_squares_of_long_tensors) {
   for (int64_t n : {1, 63, 4095, 4096, 4097, 100003}) {
     const Tensor x = random_input({n}, 3), y = random_input({n, 2}, 4, Dtype::f32);
-    double expected = 0;
-    for (const Tensor& each : {x, y})
-      for (double value : each.values()) expected += value * value;
-    BOOST_TEST(std::abs(sum_of_squares({x, y}).item() / expected - 1) < 1e-12, n);
+    const std::vector<double> found = sums_of_squares({x, y}).values();
+    BOOST_TEST_REQUIRE(found.size() == 2u);
+    for (const auto& [each, sum] : {std::pair{&x, found[0]}, {&y, found[1]}}) {
+      double expected = 0;
+      for (double value : each->values()) expected += value * value;
+      BOOST_TEST(std::abs(sum / expected - 1) < 1e-12, n);
+    }
   }
 }
 

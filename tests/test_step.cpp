@@ -86,7 +86,7 @@ struct Training {
     optimizer.prepare(model);
     OptimizerStep step = optimizer.next_step(rate(number));
     if (config.train.clip_norm > 0)
-      step.gradient_scale = std::min(1.0, config.train.clip_norm / std::sqrt(sum_of_squares(gradients_of(model)).item()));
+      step.gradient_scale = std::min(1.0, config.train.clip_norm / std::sqrt(sum(sums_of_squares(gradients_of(model))).item()));
     optimizer.update(model, step.on(device));
     return values;
   }
@@ -201,6 +201,52 @@ BOOST_DATA_TEST_CASE(goes_on_where_another_stopped, boost::unit_test::data::make
     for (auto& [name, moment] : *moments) moment = moment.clone();
   steps(second, 3, 8);
   check_same(second.state(), whole.state());
+}
+
+// A batch with a NaN in it: the device changes nothing, neither in this step nor in the one behind it, and when that is done again all is
+// as if the bad one had never been. (Its dropout masks are those of its number, which only the caller counts.)
+BOOST_DATA_TEST_CASE(a_step_that_is_not_finite_is_passed_over,
+                     boost::unit_test::data::make({0, 1, 2, 5}) * boost::unit_test::data::make(devices()), of, device) {
+  const Config config = config_of(cases[of], small_model());
+  Training plain(config, device), queued(config, device);
+  TrainingStep step = queued.queue();
+  constexpr int64_t bad = 3;
+  const TrainingStep::Fill fill = queued.fill(2, bad);
+  const TrainingStep::Fill ruined = [&fill](Batch& batch) {
+    fill(batch);
+    batch.target.slice(window - 1, 1).copy_from(Tensor::full(batch.target.slice(0, 1).shape(), std::nan(""), Dtype::f32));
+  };
+  for (int64_t i = 0; i < bad; ++i) check_same(queued.take(step, 2, i), plain.plain_step(2, i));
+  step.start(2, bad, Training::rate(bad), ruined);
+  queued.start(step, 2, bad + 1);
+  const TrainingStep::Result result = step.finish();
+  BOOST_TEST(!result.applied());
+  BOOST_TEST(result.losses.not_finite() == "play");
+  step.pass_over();
+  BOOST_TEST(step.in_flight() == 0);
+  check_same(queued.state(), plain.state());
+  for (int64_t i = bad + 1; i < bad + 4; ++i) check_same(queued.take(step, 2, i), plain.plain_step(2, i));
+  check_same(queued.state(), plain.state());
+  BOOST_TEST(queued.optimizer.updates == bad + 3);
+}
+
+BOOST_DATA_TEST_CASE(squares_of_gradients_and_weights, boost::unit_test::data::make({0, 5}) * boost::unit_test::data::make(devices()), of, device) {
+  const Config config = config_of(cases[of], small_model());
+  Training plain(config, device), queued(config, device);
+  TrainingStep step = queued.queue();
+  queued.start(step, 3, 0);
+  const TrainingStep::Result result = step.finish();
+  const auto weights = queued.model.parameter_tensors();
+  BOOST_TEST_REQUIRE(result.weight_squares.size() == weights.size());
+  BOOST_TEST_REQUIRE(result.gradient_squares.size() == weights.size());
+  for (size_t i = 0; i < weights.size(); ++i)
+    BOOST_TEST(result.weight_squares[i] == sums_of_squares({*weights[i].second}).item(), weights[i].first);
+  // SGD moves each weight by the rate times the clipped gradient: the norm shows in how far all went.
+  if (cases[of].optimizer != OptimizerKind::sgd) return;
+  double moved = 0;
+  const auto before = plain.model.parameter_tensors();
+  for (size_t i = 0; i < weights.size(); ++i) moved += sums_of_squares({sub(*weights[i].second, *before[i].second)}).item();
+  BOOST_TEST(std::abs(std::sqrt(moved) / (Training::rate(0) * std::min(cases[of].clip_norm, result.gradient_norm())) - 1) < 1e-3);
 }
 
 // The first step takes from the system all that the later ones need. A second batch size may take cached blocks for good that the

@@ -211,7 +211,7 @@ BOOST_AUTO_TEST_CASE(losses_and_norms_of_extreme_numbers) {
   const double infinity = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
   for (Dtype dtype : {Dtype::f32, Dtype::f64})
     BOOST_TEST(count_nonfinite(Tensor::from({1, nan, 2, infinity, -infinity, 0, -nan, 3e38}, {8}, dtype)) == 4);
-  BOOST_TEST(sum_of_squares({Tensor::full({100}, 1e25, Dtype::f32)}).item() > 0.99e52);  // sums in f64
+  BOOST_TEST(sums_of_squares({Tensor::full({100}, 1e25, Dtype::f32)}).item() > 0.99e52);  // sums in f64
 }
 
 BOOST_AUTO_TEST_SUITE_END()
