@@ -1,6 +1,7 @@
 #include "experiments/lock_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -46,6 +47,11 @@ bool LockFile::take(int byte, Kind kind, Wait wait) {
 void LockFile::release(int byte) {
   struct flock lock = byte_lock(byte, F_UNLCK);
   lock_command(descriptor_, F_OFD_SETLK, lock);
+}
+
+bool LockFile::is_there() const {
+  struct stat own, there;
+  return fstat(descriptor_, &own) == 0 && stat(path_.c_str(), &there) == 0 && own.st_dev == there.st_dev && own.st_ino == there.st_ino;
 }
 
 std::string LockFile::text() const {

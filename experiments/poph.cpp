@@ -81,7 +81,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "poph: %s (--help lists the options)\n", error.what());
     return 2;
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "poph: not enough memory\n");
+    std::fprintf(stderr, "poph: out of memory\n");
     return 1;
   } catch (const std::exception& error) {
     std::fflush(stdout);

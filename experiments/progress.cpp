@@ -17,7 +17,7 @@ constexpr auto redraw_every = std::chrono::milliseconds(100), plain_every = std:
 
 Progress::Progress(bool quiet) : quiet_(quiet), terminal_(isatty(STDOUT_FILENO)) {}
 
-void Progress::log_to(const std::string& path) { log_.open(path, std::ios::app); }
+void Progress::log_to(const std::string& path) { log_ = std::make_unique<AppendFile>(path); }
 
 void Progress::clear() {
   if (drawn_) std::fputs("\r\033[K", stdout);
@@ -25,7 +25,10 @@ void Progress::clear() {
 }
 
 void Progress::log(const std::string& text) {
-  if (log_.is_open()) log_ << text << std::endl;
+  try {
+    if (log_) log_->append(text + "\n");
+  } catch (const Error&) {  // the work matters more, and what it writes itself will tell
+  }
 }
 
 void Progress::line(const std::string& text) {

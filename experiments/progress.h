@@ -1,7 +1,9 @@
 #pragma once
 #include <chrono>
-#include <fstream>
+#include <memory>
 #include <string>
+
+#include "tensor/file.h"
 
 namespace poph {
 
@@ -13,7 +15,7 @@ class Progress {
   explicit Progress(bool quiet = false);
   ~Progress() { clear(); }
 
-  void log_to(const std::string& path);       // appends, from now on
+  void log_to(const std::string& path);       // appends, from now on; a line that the disk does not take is not missed
   void line(const std::string& text);         // stays
   void log(const std::string& text);          // in the log file alone
   void live(const std::string& text);         // is overwritten by the next
@@ -23,7 +25,7 @@ class Progress {
   void clear();
 
   bool quiet_, terminal_, drawn_ = false;
-  std::ofstream log_;
+  std::unique_ptr<AppendFile> log_;
   std::chrono::steady_clock::time_point last_live_ = std::chrono::steady_clock::now();
 };
 

@@ -65,7 +65,7 @@ int main(int argc, char** argv) {
     poph::print_text(poph::describe_config(config));
     return 0;
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "run_experiment: not enough memory\n");
+    std::fprintf(stderr, "run_experiment: out of memory\n");
     return 1;
   } catch (const std::exception& error) {
     std::fflush(stdout);

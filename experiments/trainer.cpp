@@ -114,7 +114,10 @@ TrainingStep::Result Trainer::finish_step() {
   return result;
 }
 
+// What was logged of the steps before is on the disk first: a run that goes on from here does not do them again.
 void Trainer::save(const RunFolder& folder, const std::string& name) {
+  folder.require_there();
+  if (events_) events_->write_durably();
   model_.each_parameter([&](const std::string& parameter, Var& value) {
     require(count_nonfinite(value.value()) == 0, "training diverged: weights of ", parameter, " are not finite after step ", state_.step);
   });
@@ -149,8 +152,9 @@ bool Trainer::resume(const RunFolder& folder, Progress& progress) {
       (*moments)[name] = found->second.to(device);
     }
   });
-  state_.seconds = folder.run().value("training_seconds", 0.0);
-  folder.cut_metrics_after(state_.step, state_.epoch);
+  // A killed sitting has not written its time into run.json, but into the lines of its epochs.
+  const double logged = folder.cut_metrics_after(state_.step, state_.epoch);
+  state_.seconds = std::max(logged, folder.run().value("training_seconds", 0.0));
   return true;
 }
 
@@ -188,7 +192,7 @@ bool Trainer::train_epoch(const RunFolder& folder, Progress& progress) {
     sitting += time - last_time;
     sitting_windows += count;
     last_time = time;
-    note_event("step", losses);
+    if (is_noted_step(state_.step)) note_event("step", losses);
     if (events_) events_->write_sometimes();
     say_how_far(progress, losses, static_cast<double>(sitting_windows) / sitting);
   };
@@ -242,18 +246,17 @@ bool Trainer::end_epoch(const RunFolder& folder, Progress& progress) {
     // Half the rate each time half the patience passes without gain.
     if (state_.epochs_without_gain % std::max<int64_t>(1, config_.train.patience / 2) == 0) state_.learning_rate_factor /= 2;
   }
+  std::vector<nlohmann::json> lines;
   for (const auto& [split, losses] : {std::pair{"train", std::optional(train)}, {"valid", valid}}) {
     if (!losses) continue;
     nlohmann::json line = metrics_line(state_, split, *losses);
     if (std::string_view(split) == "train") line["learning_rate"] = rate;
     if (!model_.autoregressive()) line["autoregressive"] = false;
-    folder.append_metrics(line);
+    lines.push_back(std::move(line));
     note_event(split, *losses);
   }
-  if (events_) {
-    events_->events.scalars(state_.step, {{"train/learning_rate", rate}});
-    events_->write();
-  }
+  folder.append_metrics(lines);
+  if (events_) events_->events.scalars(state_.step, {{"train/learning_rate", rate}});
   if (better) save(folder, "best");
   save(folder, "last");
   progress.line(fmt::format("epoch {}: train {}", state_.epoch, loss_text(train)) +
