@@ -204,7 +204,7 @@ std::vector<std::shared_ptr<const Roll>> compose_samples(nlohmann::json& run, co
   const auto begun = std::chrono::steady_clock::now();
   const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count(); };
   const std::vector<Roll> rolls = compose(best, settings, [&](int64_t done) {
-    progress.live(fmt::format("composing {} pieces: step {}/{}  {:.1f} steps/s", settings.pieces, done, settings.steps, static_cast<double>(done) / seconds()));
+    progress.live(fmt::format("composing {} pieces: step {}/{}  {:.1f} steps/s", settings.pieces, done, settings.steps, per_second(done, seconds())));
     return !stop_requested();
   });
   if (stop_requested()) return {};
@@ -216,7 +216,7 @@ std::vector<std::shared_ptr<const Roll>> compose_samples(nlohmann::json& run, co
   replace_folder(unfinished, samples_folder);
   run["samples"] = piece_paths(rolls.size(), samples_folder);
   progress.line(fmt::format("composed {} pieces of {} bars in {} ({:.1f} steps/s): {}/samples/", settings.pieces, config.generate.bars,
-                            human_time(seconds()), static_cast<double>(settings.steps) / seconds(), folder.path()));
+                            human_time(seconds()), per_second(settings.steps, seconds()), folder.path()));
   std::vector<std::shared_ptr<const Roll>> samples;
   for (const Roll& roll : rolls) samples.push_back(std::make_shared<Roll>(roll));
   const Tonality corpus = tonality(rolls_of(data.corpus.train)), after = tonality(samples);

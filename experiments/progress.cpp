@@ -4,9 +4,12 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "tensor/error.h"
 
@@ -58,6 +61,16 @@ void print_text(const std::string& text) {
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
   require(written, "cannot write to standard output: ", std::strerror(errno));
 }
+
+int report_failure(const char* program, const std::exception& error) {
+  const std::string what = dynamic_cast<const std::bad_alloc*>(&error) ? "out of memory" : error.what();
+  std::fflush(stdout);
+  std::fprintf(stderr, "%s: %s\n", program, what.c_str());
+  if (what.starts_with("out of memory")) std::_Exit(1);
+  return 1;
+}
+
+double per_second(int64_t count, double seconds) { return static_cast<double>(count) / std::max(seconds, 1e-3); }
 
 std::string human_time(double seconds) {
   const auto s = static_cast<int64_t>(seconds + 0.5);

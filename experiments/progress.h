@@ -1,5 +1,7 @@
 #pragma once
 #include <chrono>
+#include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
 
@@ -32,6 +34,11 @@ class Progress {
 // All of the text on standard output, or an Error: the disk is full, the reader has gone.
 void print_text(const std::string& text);
 
+// Prints "PROGRAM: what it says" on standard error; the exit code of a program that fails. Where memory is out it does not return:
+// the matrix library's threads may be waiting for some, and an orderly end would wait for them.
+int report_failure(const char* program, const std::exception& error);
+
+double per_second(int64_t count, double seconds);  // a millisecond has passed at least: some clocks stand still for so long
 std::string human_time(double seconds);       // "45 s", "3 min 20 s", "2 h 05 min"
 std::string human_bytes(double bytes);        // "512 kB", "1.2 GB"
 

@@ -194,7 +194,7 @@ bool Trainer::train_epoch(const RunFolder& folder, Progress& progress) {
     last_time = time;
     if (is_noted_step(state_.step)) note_event("step", losses);
     if (events_) events_->write_sometimes();
-    say_how_far(progress, losses, static_cast<double>(sitting_windows) / sitting);
+    say_how_far(progress, losses, per_second(sitting_windows, sitting));
   };
   while (state_.batch + step_.in_flight() < batches_per_epoch()) {
     const int64_t first = (state_.batch + step_.in_flight()) * config_.train.batch;

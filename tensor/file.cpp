@@ -24,14 +24,6 @@ constexpr uint64_t most_bytes_per_call = uint64_t{1} << 30;  // Linux transfers 
   fail("cannot ", action, " ", path, ": ", std::generic_category().message(error));
 }
 
-// A signal (Ctrl-C is one that training survives) may interrupt any of these calls before it did its work.
-template <class Call>
-auto retried(const Call& call) {
-  auto result = call();
-  while (result < 0 && errno == EINTR) result = call();
-  return result;
-}
-
 constexpr const char* temporary_mark = ".tmp-";
 
 // False, with errno: some of the bytes were not written.

@@ -1,10 +1,19 @@
 #pragma once
+#include <cerrno>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
 // Whole files in and out. Errors are "cannot read PATH: No such file or directory", "cannot write PATH: No space left on device".
 namespace poph {
+
+// A system call, repeated where a signal (Ctrl-C is one that training survives) interrupted it before it did its work.
+template <class Call>
+auto retried(const Call& call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
 
 // A regular file, read by position. Folders, pipes and devices are refused, a pipe without waiting for its writer.
 class InputFile {

@@ -39,13 +39,15 @@ BOOST_AUTO_TEST_CASE(what_does_not_fit_is_cut_off_again) {
     BOOST_TEST(status == 0);
   }
   BOOST_TEST(read_file(path) == "one\ntwo\n4\n");
-  BOOST_TEST(message_of([&] { AppendFile(folder / "gone/log"); }) == "cannot write " + (folder / "gone/log") + ": No such file or directory");
+  BOOST_TEST(message_of([&] { AppendFile(folder / "gone/log"); }) ==
+             "cannot write " + (folder / "gone/log") + ": No such file or directory");
 }
 
 BOOST_AUTO_TEST_CASE(a_torn_line_is_cut) {
   const Folder folder;
   const std::string path = folder / "log";
-  for (const auto& [before, after] : {std::pair{"one\ntwo\nthr", "one\ntwo\n"}, {"one\ntwo\n", "one\ntwo\n"}, {"on", ""}, {"", ""}}) {
+  for (const auto& [before, after] :
+       {std::pair{"one\ntwo\nthr", "one\ntwo\n"}, {"one\ntwo\n", "one\ntwo\n"}, {"on", ""}, {"", ""}}) {
     write_plainly(path, before);
     cut_torn_line(path);
     BOOST_TEST(read_file(path) == after);

@@ -1,6 +1,6 @@
 // Preloaded into run_experiment: it counts and logs the calls that touch files below $FAULTS_ROOT, makes one of them (or all from
-// one on) go wrong, and lets the clocks jump. README.md has the words of $FAULTS. It asks the kernel directly, so it needs no other
-// library's copy of a call.
+// one on) go wrong, and lets the clocks jump. README.md has the words of $FAULTS. It asks the kernel directly, so it needs no
+// other library's copy of a call.
 #undef _FILE_OFFSET_BITS
 #include <fcntl.h>
 #include <pthread.h>
@@ -31,9 +31,9 @@ struct Shared {
 
 struct Plan {
   enum Kind { none, kill_all, torn, error, short_write, send_signal } kind = none;
-  int number = 0;     // the error or the signal
-  int64_t at = 0;     // the call
-  bool on = false;    // and all that follow
+  int number = 0;      // the error or the signal
+  int64_t at = 0;      // the call
+  bool on = false;     // and all that follow
   bool often = false;  // every second call
 } plan;
 
@@ -46,8 +46,8 @@ struct Name {
   const char* name;
   int number;
 };
-constexpr Name names[] = {{"ENOSPC", ENOSPC}, {"EIO", EIO}, {"EROFS", EROFS}, {"EINTR", EINTR}, {"EDQUOT", EDQUOT},
-                          {"INT", SIGINT},    {"TERM", SIGTERM}, {"HUP", SIGHUP}, {"USR1", SIGUSR1}};
+constexpr Name names[] = {{"ENOSPC", ENOSPC}, {"EIO", EIO},      {"EROFS", EROFS}, {"EINTR", EINTR}, {"EDQUOT", EDQUOT},
+                          {"INT", SIGINT},    {"TERM", SIGTERM}, {"HUP", SIGHUP},  {"USR1", SIGUSR1}};
 
 void join() {
   const int place = __atomic_fetch_add(&shared->processes, 1, __ATOMIC_SEQ_CST);
@@ -105,14 +105,15 @@ bool fits(int error, const char* call, bool makes) {
   const auto is = [&](const char* name) { return strcmp(call, name) == 0; };
   const bool reads = is("read") || (is("open") && !makes);
   if (error == EINTR) return is("open") || is("read") || is("write") || is("fsync");
-  if (error == ENOSPC || error == EDQUOT) return is("write") || is("fsync") || is("mkdir") || is("link") || is("rename") || (is("open") && makes);
+  if (error == ENOSPC || error == EDQUOT)
+    return is("write") || is("fsync") || is("mkdir") || is("link") || is("rename") || (is("open") && makes);
   if (error == EROFS) return !reads;
   return true;
 }
 
 struct Call {
   int64_t number = 0;
-  int error = 0;     // to be given instead of the call
+  int error = 0;      // to be given instead of the call
   bool half = false;  // write half of it
   bool last = false;  // then die
 };
@@ -133,8 +134,8 @@ Call next(const char* name, bool makes = false) {
 }
 
 // A line: number, process, call, file descriptor, offset or flags, result, path, other path, data in hexadecimal digits.
-void note(const Call& call, const char* name, int file, int64_t argument, int64_t result, const char* path = "", const char* other = "",
-          const void* data = nullptr, size_t bytes = 0) {
+void note(const Call& call, const char* name, int file, int64_t argument, int64_t result, const char* path = "",
+          const char* other = "", const void* data = nullptr, size_t bytes = 0) {
   if (log_file < 0) return;
   const int before = errno;
   char* line = static_cast<char*>(malloc(2 * bytes + strlen(path) + strlen(other) + 200));
@@ -190,7 +191,9 @@ int open_at(int folder, const char* path, int flags, mode_t mode) {
 }
 
 ssize_t write_at(int file, const void* data, size_t bytes, int64_t offset) {
-  const auto real = [&](size_t count) { return offset < 0 ? syscall(SYS_write, file, data, count) : syscall(SYS_pwrite64, file, data, count, offset); };
+  const auto real = [&](size_t count) {
+    return offset < 0 ? syscall(SYS_write, file, data, count) : syscall(SYS_pwrite64, file, data, count, offset);
+  };
   if (!is_ours(file)) return real(bytes);
   const Call call = next("write", true);
   if (call.error) return failed(call, "write", file);
@@ -203,7 +206,9 @@ ssize_t write_at(int file, const void* data, size_t bytes, int64_t offset) {
 }
 
 ssize_t read_at(int file, void* data, size_t bytes, int64_t offset) {
-  const auto real = [&] { return offset < 0 ? syscall(SYS_read, file, data, bytes) : syscall(SYS_pread64, file, data, bytes, offset); };
+  const auto real = [&] {
+    return offset < 0 ? syscall(SYS_read, file, data, bytes) : syscall(SYS_pread64, file, data, bytes, offset);
+  };
   if (!is_ours(file)) return real();
   const Call call = next("read");
   if (call.error) return failed(call, "read", file);
@@ -234,8 +239,8 @@ int on_file(const char* name, int file, int64_t argument, const Real& real) {
   return result;
 }
 
-// -- the clocks. FAULTS_CLOCK=jump: each reading of the time of day is up to ten years off, forwards and backwards, and the steady clock
-// loses up to ten minutes at a reading now and then, as on a machine that sleeps. FAULTS_CLOCK=still: neither moves.
+// -- the clocks. FAULTS_CLOCK=jump: each reading of the time of day is up to ten years off, forwards and backwards, and the
+// steady clock loses up to ten minutes at a reading now and then, as on a machine that sleeps. FAULTS_CLOCK=still: neither moves.
 timespec clock_of(clockid_t which) {
   static const char* wanted = getenv("FAULTS_CLOCK");
   timespec now{};
@@ -246,7 +251,8 @@ timespec clock_of(clockid_t which) {
   const uint64_t bits = (static_cast<uint64_t>(reading) * 0x9E3779B97F4A7C15u) >> 33;
   if (strcmp(wanted, "still") == 0) return {1'700'000'000, 0};
   if (which == CLOCK_REALTIME) now.tv_sec += static_cast<int64_t>(bits % 630'000'000) - 315'000'000;
-  if (which != CLOCK_REALTIME && bits % 16 == 0) __atomic_add_fetch(&lost, static_cast<int64_t>(bits / 16 % 600), __ATOMIC_SEQ_CST);
+  if (which != CLOCK_REALTIME && bits % 16 == 0)
+    __atomic_add_fetch(&lost, static_cast<int64_t>(bits / 16 % 600), __ATOMIC_SEQ_CST);
   if (which != CLOCK_REALTIME) now.tv_sec += __atomic_load_n(&lost, __ATOMIC_SEQ_CST);
   return now;
 }
@@ -255,21 +261,21 @@ timespec clock_of(clockid_t which) {
 
 extern "C" {
 
-#define OPEN(NAME)                                        \
-  int NAME(const char* path, int flags, ...) {            \
-    va_list more;                                         \
-    va_start(more, flags);                                \
-    const mode_t mode = va_arg(more, mode_t);             \
-    va_end(more);                                         \
-    return open_at(AT_FDCWD, path, flags, mode);          \
+#define OPEN(NAME)                               \
+  int NAME(const char* path, int flags, ...) {   \
+    va_list more;                                \
+    va_start(more, flags);                       \
+    const mode_t mode = va_arg(more, mode_t);    \
+    va_end(more);                                \
+    return open_at(AT_FDCWD, path, flags, mode); \
   }
-#define OPENAT(NAME)                                      \
+#define OPENAT(NAME)                                       \
   int NAME(int folder, const char* path, int flags, ...) { \
-    va_list more;                                         \
-    va_start(more, flags);                                \
-    const mode_t mode = va_arg(more, mode_t);             \
-    va_end(more);                                         \
-    return open_at(folder, path, flags, mode);            \
+    va_list more;                                          \
+    va_start(more, flags);                                 \
+    const mode_t mode = va_arg(more, mode_t);              \
+    va_end(more);                                          \
+    return open_at(folder, path, flags, mode);             \
   }
 OPEN(open)
 OPEN(open64)
@@ -306,10 +312,12 @@ int renameat(int from_folder, const char* from, int to_folder, const char* to) n
 }
 int rename(const char* from, const char* to) noexcept { return renameat(AT_FDCWD, from, AT_FDCWD, to); }
 int link(const char* from, const char* to) noexcept {
-  return on_path("link", AT_FDCWD, from, AT_FDCWD, to, 0, [&] { return static_cast<int>(syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0)); });
+  return on_path("link", AT_FDCWD, from, AT_FDCWD, to, 0,
+                 [&] { return static_cast<int>(syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0)); });
 }
 int unlinkat(int folder, const char* path, int flags) noexcept {
-  return on_path("unlink", folder, path, 0, nullptr, flags, [&] { return static_cast<int>(syscall(SYS_unlinkat, folder, path, flags)); });
+  return on_path("unlink", folder, path, 0, nullptr, flags,
+                 [&] { return static_cast<int>(syscall(SYS_unlinkat, folder, path, flags)); });
 }
 int unlink(const char* path) noexcept { return unlinkat(AT_FDCWD, path, 0); }
 int rmdir(const char* path) noexcept { return unlinkat(AT_FDCWD, path, AT_REMOVEDIR); }
@@ -321,7 +329,8 @@ int remove(const char* path) noexcept {
   return rmdir(path);
 }
 int mkdir(const char* path, mode_t mode) noexcept {
-  return on_path("mkdir", AT_FDCWD, path, 0, nullptr, 0, [&] { return static_cast<int>(syscall(SYS_mkdirat, AT_FDCWD, path, mode)); });
+  return on_path("mkdir", AT_FDCWD, path, 0, nullptr, 0,
+                 [&] { return static_cast<int>(syscall(SYS_mkdirat, AT_FDCWD, path, mode)); });
 }
 
 int clock_gettime(clockid_t which, timespec* now) noexcept {

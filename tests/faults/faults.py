@@ -17,17 +17,20 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from sittings import (BUILD, POPH, RESUMABLE, RUN, SANITIZED, Fault, Sitting, check_finished, check_folder, check_same, epochs_said, finish, outcome, require,
-                      saved_epoch, wait_until, workplace)
+from sittings import (RESUMABLE, SANITIZED, Fault, Sitting, check_finished, check_folder, check_same, finish, outcome, outcomes, require, saved_epoch, wait_until,
+                      workplace)
 
 REASONS = {"ENOSPC": "No space left on device", "EIO": "Input/output error", "EROFS": "Read-only file system", "EDQUOT": "Disk quota exceeded"}
 ENDLESS = ("train.epochs=1000000", "train.patience=1000000")
 HEAVY = ("train.epochs=2", "data.lowest_note=36", "data.notes=48", "model.octave_units=16", "data.stride=4", "train.batch=16",
          "model.blocks=[{kind='lstm_time',units=128},{kind='lstm_notes',units=128}]")
+WIDE = ("train.epochs=1", "data.lowest_note=36", "data.notes=48", "data.window=48", "data.stride=64", "train.batch=16",
+        "model.blocks=[{kind='lstm_time',units=192},{kind='lstm_notes',units=64}]")  # a single step, of some hundred megabytes
 
 
 def one_line(sitting, pattern):
-    require(re.fullmatch(r"run_experiment: [^\n]+\n", sitting.err) and re.search(pattern, sitting.err), "one line with", pattern, "was expected:", sitting.err)
+    found = re.fullmatch(r"run_experiment: [^\n]+\n", sitting.err) and re.search(pattern, sitting.err)
+    require(found, "one line with", pattern, "was expected:", sitting.err)
     require(sitting.code == 1, "exit code", sitting.code)
 
 
@@ -107,16 +110,21 @@ class Faults:
         require((nohup.code, nohup.err) == (0, ""), "HUP under nohup:", nohup.code, nohup.err)
         self.go_on("nohup")
 
+    def remove(self, out):
+        """Whatever the run writes meanwhile."""
+        while (self.folder / out).exists():
+            shutil.rmtree(self.folder / out, ignore_errors=True)
+
     def folders(self):
         """The run's folder is removed, or another's is put in its place, while it is at work."""
-        for moment, words in (("epoch 2:", ENDLESS), ("composing", ("generate.bars=2000", "generate.pieces=1"))):
+        for moment, words in (("epoch 2:", ENDLESS), ("composing", ("generate.bars=100", "generate.pieces=1"))):
             def remove(process, moment=moment):
                 if moment == "composing":
                     wait_until(lambda: saved_epoch(self.folder / "gone/x") == 3)
                     time.sleep(0.3)
                 else:
                     wait_until(lambda: any(line.startswith(moment) for line in iter(process.stdout.readline, "")))
-                shutil.rmtree(self.folder / "gone")
+                self.remove("gone")
             sitting = Sitting(self.folder, "gone", ("x.toml", *words), after=remove, log=False)
             one_line(sitting, "cannot write .*gone/x")
             require(not (self.folder / "gone").exists(), "it made its folder anew:", list((self.folder / "gone").rglob("*")))
@@ -134,8 +142,7 @@ class Faults:
 
         def remove_sweep(process):
             wait_until(lambda: list((self.folder / "sweep/s").glob("*/metrics.jsonl")))
-            shutil.rmtree(self.folder / "sweep", ignore_errors=True)
-            shutil.rmtree(self.folder / "sweep", ignore_errors=True)
+            self.remove("sweep")
         sitting = Sitting(self.folder, "sweep", ("s.toml", *ENDLESS), after=remove_sweep, log=False)
         one_line(sitting, "cannot write .*sweep/s")
         shutil.rmtree(self.folder / "sweep", ignore_errors=True)
@@ -144,16 +151,30 @@ class Faults:
         self.done["folder of a sweep removed"] += 1
 
     def memory(self):
-        """Allocations fail: the address space ends at some size between none at all and enough."""
+        """The kernel kills a run of a sweep; and allocations fail: the address space ends at some size between none and enough."""
+        finish(self.folder, "sweep whole", ("s.toml",))
+
+        def kill_a_run(process):
+            def children():
+                return Path("/proc/%d/task/%d/children" % (process.pid, process.pid)).read_text().split()
+            wait_until(lambda: list((self.folder / "killed/s").glob("*/metrics.jsonl")) and children())
+            os.kill(int(children()[0]), signal.SIGKILL)
+        sitting = Sitting(self.folder, "killed", ("s.toml",), after=kill_a_run, log=False)
+        one_line(sitting, r"1 of 4 runs failed; --retry-failed tries them again; the first: .*signal 9 \(Killed\): out of memory\?$")
+        check_folder(self.folder / "killed")
+        finish(self.folder, "killed", ("s.toml", "--retry-failed"))
+        check_same(outcomes(self.folder / "killed/s"), outcomes(self.folder / "sweep whole/s"))
+        self.done["memory: a sweep's run killed"] += 1
         if SANITIZED:
             return
-        words = ("x.toml", *HEAVY, "data.window=64")
+        words = ("x.toml", *WIDE)
 
         def with_room(kilobytes):
-            return Sitting(self.folder, "memory", words, log=False, options={"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (kilobytes << 10,) * 2)})
+            limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (kilobytes << 10,) * 2)}
+            return Sitting(self.folder, "memory", words, log=False, options=limit)
         whole = finish(self.folder, "memory enough", words)
         enough, least = 2 << 20, 0
-        while enough - least > 1024:  # where it is just enough, and where the program starts at all
+        while enough - least > 4096:  # where it is just enough, and where the program starts at all
             middle = (enough + least) // 2
             code = with_room(middle).code
             shutil.rmtree(self.folder / "memory", ignore_errors=True)
@@ -165,7 +186,7 @@ class Faults:
             elif "error while loading shared libraries" in sitting.err or sitting.code == 127:
                 self.done["memory: too little to start"] += 1
             else:
-                one_line(sitting, "out of memory|cannot allocate|Cannot allocate|cannot start")
+                one_line(sitting, "out of memory|Cannot allocate memory|Resource temporarily unavailable")
                 self.done["memory: refused"] += 1
             if (self.folder / "memory/x").exists():
                 self.go_on("memory", words=words, expected=outcome(self.folder / "memory enough/x"))
@@ -183,7 +204,8 @@ class Faults:
                 times = [json.loads(line)["time_s"] for line in (run / "metrics.jsonl").read_text().splitlines()]
                 require(times == sorted(times) and times[0] >= 0, "times:", times)
                 said = sitting.out + (run / "log.txt").read_text()
-                require(not re.search(r"(?i)(?<![\w.])-\d+(\.\d+)? (s|min|h)\b|\bnan\b|\binf\b|\d{6,} h", said), "an odd time:", said)
+                odd = re.search(r"(?i).*((?<![\w.])-\d+(\.\d+)? (s|min|h)\b|\bnan\b|\binf\b|\d{6,} h).*", said)
+                require(not odd, "an odd time:", odd and odd[0])
                 require("finished already" in finish(self.folder, "clocks").out, "it was done again")
                 self.go_on("clocks")
                 self.done["clocks that " + clock] += 1

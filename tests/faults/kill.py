@@ -15,8 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import power
-from sittings import (Fault, RUN, Sitting, check_finished, check_folder, check_same, epochs_said, finish, outcome, outcomes, read_log, require,
-                      saved_epoch, wait_until, workplace)
+from sittings import Sitting, check_finished, check_folder, check_same, epochs_said, finish, outcome, outcomes, require, saved_epoch, wait_until, workplace
 
 LONGER = ("train.epochs=6", "train.patience=6", "data.stride=4", "generate.bars=8")  # for kills from outside: more to hit
 
@@ -24,10 +23,9 @@ LONGER = ("train.epochs=6", "train.patience=6", "data.stride=4", "generate.bars=
 def kind_of(call):
     """What a kill at this call hits."""
     name = Path(call.other or call.path).name
-    for part, what in (("safetensors", "checkpoint"), ("metrics", "metrics"), ("events", "events"), ("run.json", "run.json"), ("config.toml", "config.toml"),
-                       ("piece_", "samples"), ("samples", "samples"), ("report", "report"), ("log.txt", "log"), ("index", "index"), ("lock", "lock")):
+    for part in ("safetensors", "metrics", "events", "run.json", "config.toml", "piece_", "samples", "report", "log.txt", "lock"):
         if part in name:
-            return "%s of %s" % (call.name, what)
+            return "%s of %s" % (call.name, {"safetensors": "a checkpoint", "piece_": "samples"}.get(part, part))
     return "%s of a folder" % call.name
 
 
@@ -35,17 +33,17 @@ class Kills:
     def __init__(self, folder, generator):
         self.folder, self.random, self.hit, self.kills = folder, generator, Counter(), 0
 
-    def whole(self, out, words):
-        sitting = finish(self.folder, out, words)
-        return sitting
-
     def again(self, out, words, name="x"):
         """The same command after a kill; what was finished is not done again."""
         run = self.folder / out / name
         check_folder(self.folder / out) if (self.folder / out).exists() else None
         before = saved_epoch(run)
         finished = (run / "run.json").exists() and json.loads((run / "run.json").read_text())["status"] == "finished"
+        log = (run / "log.txt").read_bytes() if (run / "log.txt").exists() else b""
         sitting = finish(self.folder, out, words)
+        if not finished:
+            log = log[:log.rfind(b"\n") + 1]
+            require((run / "log.txt").read_bytes().startswith(log + b"PopH "), "the log does not go on behind its last whole line")
         if finished:
             require("finished already" in sitting.out and not epochs_said(sitting.out), "a finished run was done again:", sitting.out)
         require(all(epoch > before for epoch in epochs_said(sitting.out)), "epochs were done again after epoch", before, ":", sitting.out)
@@ -62,6 +60,7 @@ class Kills:
 
     def compare(self, out, expected, name="x"):
         check_finished(self.folder / out)
+        require((self.folder / out / name / "report.html").exists(), "there is no report")
         check_same(outcome(self.folder / out / name), expected)
         shutil.rmtree(self.folder / out)
 
@@ -88,7 +87,8 @@ class Kills:
             kind = self.random.choice(("kill", "torn", "outside"))
             faults = "" if kind == "outside" else "%s@%d" % (kind, self.random.randint(1, calls))
             delay = self.random.uniform(0, 1)
-            sitting = Sitting(self.folder, out, words, faults=faults, log=False, after=(lambda process: self.kill_all(process, delay)) if kind == "outside" else None)
+            after = (lambda process: self.kill_all(process, delay)) if kind == "outside" else None
+            sitting = Sitting(self.folder, out, words, faults=faults, log=False, after=after)
             require(sitting.code in (0, -signal.SIGKILL), "neither finished nor killed:", sitting.code, sitting.err)
             check_folder(self.folder / out) if (self.folder / out).exists() else None
             for run, files in done.items():
@@ -166,7 +166,8 @@ def main():
         whole = finish(folder, "traced", words)
         expected = outcome(folder / "traced/x")
         calls = [call for call in whole.calls if call.name != "close"]
-        print("a run makes %d calls; %d files got their final names by a rename, all in order" % (len(calls), power.check_order(whole.calls)), flush=True)
+        renames = power.check_order(whole.calls)
+        print("a run makes %d calls; %d files got their final names by a rename, all in order" % (len(calls), renames), flush=True)
         disk = power.Disk(folder / "traced")
         for call in whole.calls:
             disk.play(call)
@@ -182,7 +183,7 @@ def main():
             kills.at_calls(chosen, words, expected, torn)
         print("%d kills at calls of a fresh run" % kills.kills, flush=True)
 
-        longer = finish(folder, "longer", words + LONGER)
+        longer = finish(folder, "longer", words + LONGER)  # for chains of kills
         expected_longer = outcome(folder / "longer/x")
         while kills.kills < options.kills * 3 // 4:
             kills.chain(longer.count_of_calls, words + LONGER, expected_longer)
@@ -196,8 +197,9 @@ def main():
         failures = power_failures(folder, whole.calls, words, expected, options.power, generator)
     for what, count in sorted(kills.hit.items()):
         print("%5d  %s" % (count, what))
+    failed = ", ".join("%d %s" % (count, what) for what, count in failures.items())
     print("%d kills and %d power failures (%s), %d starts in %d s: all ended as the run that was never disturbed" %
-          (kills.kills, options.power, ", ".join("%d %s" % (count, what) for what, count in failures.items()), Sitting.count, time.monotonic() - begun))
+          (kills.kills, options.power, failed, Sitting.count, time.monotonic() - begun))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import re
 import time
 from pathlib import Path
 
-from sittings import RUN, SANITIZED, Sitting, curves, require, workplace
+from sittings import SANITIZED, Sitting, curves, require, workplace
 
 HOURS = 72
 
@@ -65,14 +65,13 @@ def main():
         events = sum(path.stat().st_size for path in run.glob("events.*") if not path.name.endswith(".samples"))
         noted = len(curves(run)["step/total"])
         a_step = events / (noted + epochs * 3)  # train, valid and the rate of each epoch lie among them
-        print("%d steps in %d epochs, %.0f s: log.txt %d B an epoch, metrics.jsonl %d B an epoch, TensorBoard %.0f B a noted step (%d of %d steps noted)" %
+        print("%d steps in %d epochs, %.0f s: log.txt %d B an epoch, metrics.jsonl %d B, TensorBoard %.0f B a noted step (%d of %d were)" %
               (steps, epochs, seconds, log / epochs, metrics / epochs, a_step, noted, steps))
         require(log / epochs < 400 and metrics / epochs < 600 and a_step < 250, "the logs have grown: the figures of README.md no longer hold")
         require(noted <= 10000 + 9000, "too many steps were noted:", noted)
-        # A step takes no less than a millisecond and an epoch no less than ten seconds, else 72 hours would be no use.
-        most_noted = 10000 + 9000 * 4
-        print("72 hours: %.1f MB of TensorBoard's events at most, up to 100 million steps; log.txt and metrics.jsonl %.1f MB with an epoch every 10 s" %
-              (most_noted * a_step / 1e6, HOURS * 360 * (log + metrics) / epochs / 1e6))
+        long_epochs, most_noted = HOURS * 360, 10000 + 9000 * 4  # of 100 million steps
+        print("%d hours, 100 million steps, an epoch every 10 s: TensorBoard %.1f MB, log.txt and metrics.jsonl %.1f MB" %
+              (HOURS, (most_noted + 3 * long_epochs) * a_step / 1e6, long_epochs * (log + metrics) / epochs / 1e6))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -23,6 +24,9 @@ RESUMABLE = cli.RESUMABLE
 EXPERIMENT = cli.EXPERIMENT.replace("tensorboard = false\n", "").replace("epochs = 2", "epochs = 3\npatience = 3").replace("pieces = 1", "pieces = 2")
 SWEEP = 'extends = "x.toml"\n[sweep]\nseeds = [1, 2]\n[sweep.axes]\ntrain.learning_rate = [0.002, 0.01]\n'
 SANITIZED = b"__asan_init" in Path(RUN).read_bytes() if Path(RUN).exists() else False
+
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and with it what it has started
 
 
 class Fault(AssertionError):
@@ -87,7 +91,9 @@ class Sitting:
             path.unlink(missing_ok=True)
         environment = {**os.environ, "LD_PRELOAD": str(BUILD / "libfaults.so"), "FAULTS_ROOT": str(folder / out), "FAULTS_SHARED": str(shared),
                        "POPH_SOUND_FONT": "none", "OMP_WAIT_POLICY": "passive"}
-        environment.update({"FAULTS_LOG": str(logged)} if log else {}, **({"FAULTS": faults} if faults else {}), **({"FAULTS_CLOCK": clock} if clock else {}))
+        for name, value in (("FAULTS_LOG", log and str(logged)), ("FAULTS", faults), ("FAULTS_CLOCK", clock)):
+            if value:
+                environment[name] = value
         if SANITIZED:
             environment["ASAN_OPTIONS"] = "verify_asan_link_order=0:" + environment.get("ASAN_OPTIONS", "")
         where = ("--out", str(folder / out), "--threads", "1") if program == RUN else ()
@@ -98,8 +104,9 @@ class Sitting:
                     after(process)
                 self.out, self.err = process.communicate(timeout=limit)
             except subprocess.TimeoutExpired:
+                raise Fault("it hangs: %s %s %s" % (words, faults, clock))
+            finally:
                 process.kill()
-                raise Fault("it hangs:", words, faults, clock)
         self.code = process.returncode
         self.calls = read_log(logged)
         self.count_of_calls = struct.unpack("q", shared.read_bytes()[:8])[0] if shared.exists() else 0
