@@ -182,7 +182,8 @@ void sync_file(const std::string& path) {
 
 void remove_folder(const std::string& path) {
   std::error_code error;
-  std::filesystem::remove_all(path, error);
+  do std::filesystem::remove_all(path, error);
+  while (error == std::errc::interrupted);
   if (error) fail_to("remove", path, error.value());
 }
 

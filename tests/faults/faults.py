@@ -25,7 +25,7 @@ ENDLESS = ("train.epochs=1000000", "train.patience=1000000")
 HEAVY = ("train.epochs=2", "data.lowest_note=36", "data.notes=48", "model.octave_units=16", "data.stride=4", "train.batch=16",
          "model.blocks=[{kind='lstm_time',units=128},{kind='lstm_notes',units=128}]")
 WIDE = ("train.epochs=1", "data.lowest_note=36", "data.notes=48", "data.window=48", "data.stride=64", "train.batch=16",
-        "model.blocks=[{kind='lstm_time',units=192},{kind='lstm_notes',units=64}]")  # a single step, of some hundred megabytes
+        "model.blocks=[{kind='lstm_time',units=96},{kind='lstm_notes',units=64}]")  # a single step, of some hundred megabytes
 
 
 def one_line(sitting, pattern):
@@ -174,7 +174,7 @@ class Faults:
             return Sitting(self.folder, "memory", words, log=False, options=limit)
         whole = finish(self.folder, "memory enough", words)
         enough, least = 2 << 20, 0
-        while enough - least > 4096:  # where it is just enough, and where the program starts at all
+        while enough - least > 16384:  # where it is just enough, and where the program starts at all
             middle = (enough + least) // 2
             code = with_room(middle).code
             shutil.rmtree(self.folder / "memory", ignore_errors=True)
