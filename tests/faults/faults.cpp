@@ -103,7 +103,7 @@ __attribute__((constructor)) void begin() {
 // Which calls can meet with this error at all.
 bool fits(int error, const char* call, bool makes) {
   const auto is = [&](const char* name) { return strcmp(call, name) == 0; };
-  const bool reads = is("read") || (is("open") && !makes);
+  const bool reads = is("read") || is("open folder") || (is("open") && !makes);
   if (error == EINTR) return is("open") || is("read") || is("write") || is("fsync");
   if (error == ENOSPC || error == EDQUOT)
     return is("write") || is("fsync") || is("mkdir") || is("link") || is("rename") || (is("open") && makes);
@@ -182,7 +182,7 @@ int open_at(int folder, const char* path, int flags, mode_t mode) {
   char buffer[4096];
   const char* own = own_path(folder, path, buffer);
   Call call;
-  if (own) call = next("open", flags & (O_CREAT | O_WRONLY | O_RDWR));
+  if (own) call = next(flags & O_DIRECTORY ? "open folder" : "open", flags & (O_CREAT | O_WRONLY | O_RDWR));
   if (call.error) return static_cast<int>(failed(call, "open", -1, own));
   const int file = static_cast<int>(syscall(SYS_openat, folder, path, flags, mode));
   if (file >= 0 && file < most_files) ours[file] = own;
