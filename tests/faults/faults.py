@@ -81,7 +81,8 @@ class Faults:
         """A signal at a call: within a checkpoint, a line of the metrics, the samples, the report."""
         for name in ("INT", "TERM", "HUP", "USR1"):
             for number in sorted(self.random.sample(range(1, len(self.calls) + 1), min(self.each, len(self.calls)))):
-                sitting = Sitting(self.folder, "signals", faults="%s@%d" % (name, number))
+                heard = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)}  # nohup's heirs ignore it
+                sitting = Sitting(self.folder, "signals", faults="%s@%d" % (name, number), options=heard)
                 what = "%s at %s:" % (name, self.calls[number - 1])
                 require(sitting.err == "", what, sitting.err)
                 require(sitting.code in (0, RESUMABLE), what, "exit code", sitting.code)
