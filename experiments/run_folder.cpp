@@ -22,7 +22,7 @@ constexpr const char* lock_name = "run.lock";
 void make_folder(const std::string& path) {
   const fs::path folder(path);
   std::error_code error;
-  if (const fs::path above = folder.parent_path(); !above.empty() && above != folder && !fs::exists(folder, error)) make_folder(above.string());
+  if (const fs::path above = folder.parent_path(); !above.empty() && !fs::exists(above, error)) make_folder(above.string());
   const bool made = fs::create_directory(folder, error);
   require(!error, "cannot make the folder ", path, ": ", error.message());
   if (made) sync_folder_of(folder.string());
