@@ -132,14 +132,19 @@ def power_failures(folder, calls, words, expected, count, generator):
     """The disk after a power failure at `count` of the calls, with what was not flushed kept or not as chance has it."""
     numbers = sorted(generator.choices(range(1, len(calls) + 1), k=count))
     disk, played, found = power.Disk(folder / "traced"), 0, Counter()
-    for attempt, number in enumerate(numbers):
+    renamed, safe = False, 0  # epochs whose checkpoint is on the disk: renamed, and the folder flushed
+    for number in numbers:
         for call in calls[played:number]:
             disk.play(call)
+            renamed = renamed or (call.name == "rename" and call.other.endswith("/last.safetensors"))
+            if renamed and call.name == "fsync" and call.path.endswith("/checkpoints"):
+                renamed, safe = False, safe + 1
         played = number
         out = folder / "power"
         disk.write(out, generator)
         check_folder(out)
         before = saved_epoch(out / "x")
+        require(max(0, before) >= safe, "the checkpoint of epoch", safe, "was flushed, but what is there is of epoch", before)
         found["with epochs" if before > 0 else "with nothing to go on from"] += 1
         sitting = finish(folder, "power", words)
         require(all(epoch > before for epoch in epochs_said(sitting.out)), "epochs were done again after epoch", before, ":", sitting.out)
