@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tensor/error.h"
+#include "tensor/file.h"
 
 extern char** environ;
 
@@ -101,9 +102,10 @@ std::optional<Synthesizer> find_synthesizer(std::string& missing) {
 void render_audio(const Synthesizer& synthesizer, const std::string& midi, const std::string& sound) {
   // The type is told by the name, so that of the unfinished file must end the same way. Absolute paths cannot look like options.
   const fs::path to = fs::absolute(sound),
-                 unfinished = to.parent_path() / joined("unfinished-", getpid(), "-", to.filename().string());
+                 unfinished = to.parent_path() / joined(to.stem().string(), ".tmp-", getpid(), to.extension().string());
   require(to.extension() == ".wav" || to.extension() == ".oga", "audio: found ", sound,
           ", expected a name ending in .wav or .oga");
+  const LockedFile at_work(unfinished.string());
   std::string said;
   const int status =
       run_program({fs::absolute(synthesizer.program).string(), "-n", "-i", "-q", "-g", "1", "-r", std::to_string(audio_rate),
@@ -111,8 +113,9 @@ void render_audio(const Synthesizer& synthesizer, const std::string& midi, const
                   said);
   std::error_code error;
   const bool made = status == 0 && fs::file_size(unfinished, error) > 0 && !error;
+  if (made) sync_file(unfinished.string());
   if (made) fs::rename(unfinished, to, error);
-  if (made && !error) return;
+  if (made && !error) return sync_folder_of(to.string());
   const std::string reason = made ? error.message() : first_line(said);
   fs::remove(unfinished, error);
   fail("cannot play ", midi, " into ", sound, ": fluidsynth ended with status ", status, ": ", reason);

@@ -13,6 +13,7 @@
 #include <new>
 
 #include "experiments/run_folder.h"
+#include "experiments/signals.h"
 #include "tensor/error.h"
 
 namespace poph {
@@ -36,7 +37,7 @@ class SignalsHeld {
   SignalsHeld() {
     sigset_t held;
     sigemptyset(&held);
-    for (int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&held, signal);
+    for (int signal : stop_signals()) sigaddset(&held, signal);
     sigprocmask(SIG_BLOCK, &held, &before_);
   }
   ~SignalsHeld() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
@@ -51,7 +52,7 @@ int code_of(const std::function<int()>& work) {
   } catch (const RunFolder::InUse&) {
     return Child::in_use;
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "not enough memory\n");
+    std::fprintf(stderr, "out of memory\n");
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
   }
@@ -76,7 +77,7 @@ Child::Child(const std::function<int()>& work) {
   pid_ = fork();
   const int reason = errno;
   if (pid_ == 0) {
-    for (int signal : {SIGINT, SIGTERM, SIGUSR1}) std::signal(signal, SIG_DFL);
+    for (int signal : stop_signals()) std::signal(signal, SIG_DFL);
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) raise(SIGTERM);  // it died before that

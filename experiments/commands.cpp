@@ -187,7 +187,7 @@ int generate(const GenerateOptions& options) {
   Progress progress(options.json);
   const auto begun = std::chrono::steady_clock::now();
   const auto rate = [&](int64_t steps) {
-    return static_cast<double>(steps) / std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+    return per_second(steps, std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
   };
   int64_t steps = 0;
   const std::vector<Roll> rolls = compose(*opened.model, settings, [&](int64_t done) {

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <new>
 #include <nlohmann/json.hpp>
 
 #include "data/windows.h"
@@ -19,6 +20,7 @@
 #include "experiments/trainer.h"
 #include "nn/checkpoint.h"
 #include "poph_version.h"
+#include "tensor/file.h"
 #include "tensor/panels.h"
 
 namespace poph {
@@ -203,19 +205,19 @@ std::vector<std::shared_ptr<const Roll>> compose_samples(nlohmann::json& run, co
   const auto begun = std::chrono::steady_clock::now();
   const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count(); };
   const std::vector<Roll> rolls = compose(best, settings, [&](int64_t done) {
-    progress.live(fmt::format("composing {} pieces: step {}/{}  {:.1f} steps/s", settings.pieces, done, settings.steps, static_cast<double>(done) / seconds()));
+    progress.live(fmt::format("composing {} pieces: step {}/{}  {:.1f} steps/s", settings.pieces, done, settings.steps, per_second(done, seconds())));
     return !stop_requested();
   });
   if (stop_requested()) return {};
   // Those of an earlier sitting stay until all of the new ones are on the disk.
   const std::string samples_folder = folder.file("samples"), unfinished = samples_folder + ".unfinished";
-  std::filesystem::remove_all(unfinished);
+  folder.require_there();
+  remove_folder(unfinished);
   write_pieces(rolls, unfinished, config);
-  std::filesystem::remove_all(samples_folder);
-  std::filesystem::rename(unfinished, samples_folder);
+  replace_folder(unfinished, samples_folder);
   run["samples"] = piece_paths(rolls.size(), samples_folder);
   progress.line(fmt::format("composed {} pieces of {} bars in {} ({:.1f} steps/s): {}/samples/", settings.pieces, config.generate.bars,
-                            human_time(seconds()), static_cast<double>(settings.steps) / seconds(), folder.path()));
+                            human_time(seconds()), per_second(settings.steps, seconds()), folder.path()));
   std::vector<std::shared_ptr<const Roll>> samples;
   for (const Roll& roll : rolls) samples.push_back(std::make_shared<Roll>(roll));
   const Tonality corpus = tonality(rolls_of(data.corpus.train)), after = tonality(samples);
@@ -262,6 +264,13 @@ void refuse_other_data(const RunFolder& folder, const std::string& fingerprint, 
   require(before == fingerprint, folder.path(), " was begun with other data (fingerprint ", before, ", now ", fingerprint, "); use --restart to begin anew");
 }
 
+// Its process was killed after the run was finished and before its report was.
+bool lacks_report(const std::string& path) {
+  std::error_code error;
+  const auto written = std::filesystem::last_write_time(path + "/report.html", error);
+  return error || written < std::filesystem::last_write_time(path + "/run.json", error);
+}
+
 std::string not_finite_advice(const RunFolder& folder, bool diverged) {
   const bool some = has_checkpoint(folder.checkpoint("best")) || has_checkpoint(folder.checkpoint("last"));
   return (some ? "; the last good checkpoint is kept: " + poph_program() + " generate " + folder.path() + " composes with it"
@@ -299,13 +308,14 @@ int run_experiment(Config config, const RunOptions& options) {
     std::error_code ignored;
     if ((options.restart || options.smoke) && std::filesystem::exists(path, ignored)) {
       { const RunFolder held(path); }
-      if (options.smoke) std::filesystem::remove_all(path);
+      if (options.smoke) remove_folder(path);
       else progress.line("the old run is now " + move_aside(path));
     }
     const auto finished = [&] {
       const RunFolder there(path, RunFolder::Use::look);
       if (!there.has_config() || there.run().value("status", "") != "finished" || !differing_keys(there.config(), config).empty()) return false;
       progress.line(fmt::format("{} is finished already; --restart begins anew, and this composes more: {} generate {}", path, poph_program(), path));
+      if (!options.supervised && !RunFolder::held(path) && lacks_report(path)) try_report(path, progress);
       return true;
     };
     if (finished()) return 0;
@@ -349,12 +359,14 @@ int run_experiment(Config config, const RunOptions& options) {
   try {
     if (!run["music"].contains("before_training")) {
       const Tonality corpus = tonality(rolls_of(data.corpus.train));
-      run["music"]["before_training"] = tonality_json(untrained_music(model, config), &corpus);
+      const Biaxial untrained(config.model, config.seed, Dtype::f32, device);  // the other may have gone on from a checkpoint
+      run["music"]["before_training"] = tonality_json(untrained_music(untrained, config), &corpus);
+      folder->write_run(run);
     }
     if (trainer.run(*folder, progress) == TrainEnd::interrupted) return interrupted();
     if (!finish_run(run, *folder, config, prime.get(), device, data, trainer, options.smoke, progress)) return interrupted();
   } catch (const std::exception& error) {
-    std::string what = error.what();
+    std::string what = dynamic_cast<const std::bad_alloc*>(&error) ? "out of memory" : error.what();
     const bool not_finite = dynamic_cast<const NotFiniteError*>(&error), diverged = what.starts_with("training diverged");
     if (not_finite) what += not_finite_advice(*folder, diverged);
     try {

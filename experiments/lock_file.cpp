@@ -1,25 +1,23 @@
 #include "experiments/lock_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
 #include "tensor/error.h"
+#include "tensor/file.h"
 
 namespace poph {
 namespace {
 
-// The command's result, repeated where a signal came between; `type` is F_RDLCK, F_WRLCK or F_UNLCK.
 int lock_command(int descriptor, int command, struct flock& lock) {
-  int result = 0;
-  do result = fcntl(descriptor, command, &lock);
-  while (result != 0 && errno == EINTR);
-  return result;
+  return retried([&] { return fcntl(descriptor, command, &lock); });
 }
 
-struct flock byte_lock(int byte, int type) {
+struct flock byte_lock(int byte, int type) {  // F_RDLCK, F_WRLCK or F_UNLCK
   struct flock lock {};
   lock.l_type = static_cast<short>(type);
   lock.l_whence = SEEK_SET;
@@ -30,7 +28,8 @@ struct flock byte_lock(int byte, int type) {
 
 }  // namespace
 
-LockFile::LockFile(const std::string& path) : path_(path), descriptor_(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
+LockFile::LockFile(const std::string& path)
+    : path_(path), descriptor_(retried([&] { return open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644); })) {
   require(descriptor_ >= 0, "cannot write ", path, ": ", std::strerror(errno));
 }
 
@@ -48,14 +47,21 @@ void LockFile::release(int byte) {
   lock_command(descriptor_, F_OFD_SETLK, lock);
 }
 
+bool LockFile::is_there() const {
+  struct stat own, there;
+  return fstat(descriptor_, &own) == 0 && stat(path_.c_str(), &there) == 0 && own.st_dev == there.st_dev &&
+         own.st_ino == there.st_ino;
+}
+
 std::string LockFile::text() const {
   char found[128] = {};
-  const ssize_t length = pread(descriptor_, found, sizeof found - 1, 0);
+  const ssize_t length = retried([&] { return pread(descriptor_, found, sizeof found - 1, 0); });
   return length > 0 ? std::string(found) : "";
 }
 
 void LockFile::write(const std::string& text) {
-  const bool written = ftruncate(descriptor_, 0) == 0 && pwrite(descriptor_, text.data(), text.size(), 0) >= 0;
+  const bool written = retried([&] { return ftruncate(descriptor_, 0); }) == 0 &&
+                       retried([&] { return pwrite(descriptor_, text.data(), text.size(), 0); }) >= 0;  // a part of it will do
   require(written, "cannot write ", path_, ": ", std::strerror(errno));
 }
 

@@ -19,6 +19,7 @@ class LockFile {
   bool take(int byte, Kind kind, Wait wait = Wait::no);
   void release(int byte);
 
+  bool is_there() const;     // its path still leads to it: nobody has removed, moved or replaced it
   std::string text() const;  // what its holder has written: who that is
   void write(const std::string& text);
 

@@ -1,16 +1,21 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
-#include <new>
 
 #include "data/windows.h"
 #include "experiments/commands.h"
 #include "experiments/progress.h"
 #include "experiments/report.h"
 #include "poph_version.h"
+#include "tensor/work_memory.h"
 
 int main(int argc, char** argv) {
   for (int signal : {SIGXFSZ, SIGPIPE}) std::signal(signal, SIG_IGN);  // errors to report or to survive, not reasons to die
+  try {
+    poph::require_work_memory();
+  } catch (const std::exception& error) {
+    return poph::report_failure("poph", error);
+  }
   CLI::App app{"Looks at music and models, scores models, and composes with them."};
   app.set_version_flag("--version", std::string(POPH_VERSION) + " (" + POPH_REVISION + ")");
   app.require_subcommand(1);
@@ -80,12 +85,7 @@ int main(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app.exit(error);
     std::fprintf(stderr, "poph: %s (--help lists the options)\n", error.what());
     return 2;
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "poph: not enough memory\n");
-    return 1;
   } catch (const std::exception& error) {
-    std::fflush(stdout);
-    std::fprintf(stderr, "poph: %s\n", error.what());
-    return 1;
+    return poph::report_failure("poph", error);
   }
 }

@@ -4,9 +4,12 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "tensor/error.h"
 
@@ -17,7 +20,7 @@ constexpr auto redraw_every = std::chrono::milliseconds(100), plain_every = std:
 
 Progress::Progress(bool quiet) : quiet_(quiet), terminal_(isatty(STDOUT_FILENO)) {}
 
-void Progress::log_to(const std::string& path) { log_.open(path, std::ios::app); }
+void Progress::log_to(const std::string& path) { log_ = std::make_unique<AppendFile>(path); }
 
 void Progress::clear() {
   if (drawn_) std::fputs("\r\033[K", stdout);
@@ -25,7 +28,10 @@ void Progress::clear() {
 }
 
 void Progress::log(const std::string& text) {
-  if (log_.is_open()) log_ << text << std::endl;
+  try {
+    if (log_) log_->append(text + "\n");
+  } catch (const Error&) {  // the work matters more, and what it writes itself will tell
+  }
 }
 
 void Progress::line(const std::string& text) {
@@ -55,6 +61,16 @@ void print_text(const std::string& text) {
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
   require(written, "cannot write to standard output: ", std::strerror(errno));
 }
+
+int report_failure(const char* program, const std::exception& error) {
+  const std::string what = dynamic_cast<const std::bad_alloc*>(&error) ? "out of memory" : error.what();
+  std::fflush(stdout);
+  std::fprintf(stderr, "%s: %s\n", program, what.c_str());
+  if (what.starts_with("out of memory")) std::_Exit(1);
+  return 1;
+}
+
+double per_second(int64_t count, double seconds) { return static_cast<double>(count) / std::max(seconds, 1e-3); }
 
 std::string human_time(double seconds) {
   const auto s = static_cast<int64_t>(seconds + 0.5);

@@ -1,7 +1,11 @@
 #pragma once
 #include <chrono>
-#include <fstream>
+#include <cstdint>
+#include <exception>
+#include <memory>
 #include <string>
+
+#include "tensor/file.h"
 
 namespace poph {
 
@@ -13,7 +17,7 @@ class Progress {
   explicit Progress(bool quiet = false);
   ~Progress() { clear(); }
 
-  void log_to(const std::string& path);       // appends, from now on
+  void log_to(const std::string& path);       // appends, from now on; a line that the disk does not take is not missed
   void line(const std::string& text);         // stays
   void log(const std::string& text);          // in the log file alone
   void live(const std::string& text);         // is overwritten by the next
@@ -23,13 +27,18 @@ class Progress {
   void clear();
 
   bool quiet_, terminal_, drawn_ = false;
-  std::ofstream log_;
+  std::unique_ptr<AppendFile> log_;
   std::chrono::steady_clock::time_point last_live_ = std::chrono::steady_clock::now();
 };
 
 // All of the text on standard output, or an Error: the disk is full, the reader has gone.
 void print_text(const std::string& text);
 
+// Prints "PROGRAM: what it says" on standard error; the exit code of a program that fails. Where memory is out it does not return:
+// the matrix library's threads may be waiting for some, and an orderly end would wait for them.
+int report_failure(const char* program, const std::exception& error);
+
+double per_second(int64_t count, double seconds);  // a millisecond has passed at least: some clocks stand still for so long
 std::string human_time(double seconds);       // "45 s", "3 min 20 s", "2 h 05 min"
 std::string human_bytes(double bytes);        // "512 kB", "1.2 GB"
 

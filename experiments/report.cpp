@@ -168,6 +168,7 @@ Table whole_table(const RunSet& set) {
 
 void write_report(const std::string& folder) {
   const RunSet set = read_runs({folder});
+  remove_temporaries(folder);
   write_file_durably(folder + "/report.csv", csv_table(whole_table(set)));
   write_file_durably(folder + "/report_runs.csv", csv_table(runs_table(set)));
   write_file_durably(folder + "/report.html", page(set, folder));

@@ -2,7 +2,6 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <new>
 #include <utility>
 
 #include "experiments/config.h"
@@ -11,9 +10,15 @@
 #include "experiments/progress.h"
 #include "experiments/sweep_runner.h"
 #include "poph_version.h"
+#include "tensor/work_memory.h"
 
 int main(int argc, char** argv) {
   for (int signal : {SIGXFSZ, SIGPIPE}) std::signal(signal, SIG_IGN);  // errors to report or to survive, not reasons to die
+  try {
+    poph::require_work_memory();
+  } catch (const std::exception& error) {
+    return poph::report_failure("run_experiment", error);
+  }
   poph::SweepOptions sweep_options;
   poph::RunOptions& options = sweep_options.run;
   bool print_config = false;
@@ -64,12 +69,7 @@ int main(int argc, char** argv) {
     if (!print_config) return poph::run_experiment(config, options);
     poph::print_text(poph::describe_config(config));
     return 0;
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "run_experiment: not enough memory\n");
-    return 1;
   } catch (const std::exception& error) {
-    std::fflush(stdout);
-    std::fprintf(stderr, "run_experiment: %s\n", error.what());
-    return 1;
+    return poph::report_failure("run_experiment", error);
   }
 }

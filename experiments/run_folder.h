@@ -2,6 +2,7 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <vector>
 
 #include "experiments/config.h"
 #include "tensor/error.h"
@@ -25,6 +26,9 @@ class RunFolder {
   RunFolder& operator=(const RunFolder&) = delete;
 
   static bool held(const std::string& path);  // by another process, now
+  // Error where the folder was removed, moved away or replaced since: what is written then would go nowhere, or into another's
+  // run. All that writes here asks first.
+  void require_there() const;
 
   const std::string& path() const { return path_; }
   std::string file(const std::string& name) const { return path_ + "/" + name; }
@@ -36,15 +40,16 @@ class RunFolder {
   nlohmann::json run() const;                       // run.json; an empty object when there is none
   void write_run(const nlohmann::json& run) const;
 
-  void append_metrics(const nlohmann::json& line) const;
-  void cut_metrics_after(int64_t step, int64_t epoch) const;  // drops lines of later steps or epochs and a torn last line
+  void append_metrics(const std::vector<nlohmann::json>& lines) const;  // they are on the disk then
+  // Drops lines of later steps or epochs and a torn last line; the largest time_s of the others, in seconds.
+  double cut_metrics_after(int64_t step, int64_t epoch) const;
 
  private:
   std::string path_;
   std::unique_ptr<LockFile> lock_;
 };
 
-// Error where the folder is not there and cannot be made, or takes no files.
+// Error where the folder is not there and cannot be made, or takes no files. What it makes is on the disk.
 void make_folder(const std::string& path);
 
 // Renames PATH to PATH.1 (or .2, ..: the first that is free) and returns the new name.

@@ -54,15 +54,18 @@ struct Budget {
   std::string failure;  // of a piece's sound
 };
 
-// The sound of a piece, kept beside the samples for as long as the piece is the same.
+// The sound of a piece, kept beside the samples for as long as the piece is the same: that one is told by its time, whatever
+// the clock did meanwhile.
 std::string sound_of(const fs::path& midi, Budget& budget) {
   if (!budget.synthesizer) return "";
   const fs::path folder = midi.parent_path().parent_path() / "audio", sound = folder / (midi.stem().string() + ".oga");
   try {
     std::error_code error;
-    if (!fs::exists(sound, error) || fs::last_write_time(sound, error) < fs::last_write_time(midi, error)) {
+    if (!fs::exists(sound, error) || fs::last_write_time(sound, error) != fs::last_write_time(midi, error)) {
       make_folder(folder.string());
+      remove_temporaries(folder.string());
       render_audio(*budget.synthesizer, midi.string(), sound.string());
+      fs::last_write_time(sound, fs::last_write_time(midi, error), error);
     }
     return read_file(sound.string());
   } catch (const Error& error) {

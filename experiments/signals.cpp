@@ -2,7 +2,6 @@
 
 #include <csignal>
 #include <ctime>
-#include <initializer_list>
 
 namespace poph {
 namespace {
@@ -28,8 +27,16 @@ void watch_signals(double one_request_seconds) {
   struct sigaction action {};
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
-  for (int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaddset(&action.sa_mask, signal);
-  for (int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaction(signal, &action, nullptr);
+  for (int signal : stop_signals()) sigaddset(&action.sa_mask, signal);
+  for (int signal : stop_signals()) sigaction(signal, &action, nullptr);
+}
+
+std::vector<int> stop_signals() {
+  struct sigaction hangup {};
+  sigaction(SIGHUP, nullptr, &hangup);
+  std::vector<int> signals{SIGINT, SIGTERM, SIGUSR1};
+  if (hangup.sa_handler != SIG_IGN) signals.push_back(SIGHUP);
+  return signals;
 }
 
 bool stop_requested() { return requested; }

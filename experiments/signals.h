@@ -1,4 +1,5 @@
 #pragma once
+#include <vector>
 
 namespace poph {
 
@@ -6,9 +7,11 @@ namespace poph {
 // gets them from another one too, and with a delay, the moments are longer.
 constexpr double own_request_seconds = 0.05, supervised_request_seconds = 2;
 
-// From now on INT, TERM and USR1 ask for an orderly end; a second one of them ends the program at once.
+// From now on INT, TERM, USR1 and HUP ask for an orderly end; a second one of them ends the program at once. HUP is left alone where
+// it is ignored (nohup).
 void watch_signals(double one_request_seconds = own_request_seconds);
 bool stop_requested();
+std::vector<int> stop_signals();  // these, but for HUP where it is ignored
 
 constexpr int exit_resumable = 75;  // EX_TEMPFAIL: saved, and the same command goes on from there
 

@@ -121,6 +121,9 @@ SweepFolder::SweepFolder(const std::string& path, Sweep& sweep)
   const std::string index = path + "/index.jsonl";
   for (int attempt = 0; attempt < 100; ++attempt) {
     if (lock_.take(list_byte, LockFile::Kind::exclusive)) {  // nobody else is here
+      sync_folder_of(path + "/" + lock_name);  // what makes it a sweep's folder
+      remove_temporaries(path);
+      cut_torn_line(path + "/log.txt");
       const std::string text = path + "/sweep.toml";
       if (!fs::exists(text) || read_file(text) != sweep.text) write_file_durably(text, sweep.text);
       write_index();
@@ -162,6 +165,7 @@ void SweepFolder::note_begin(const SweepRun& run) {
 
 void SweepFolder::note_failure(const SweepRun& run, const std::string& error) {
   try {
+    require_there();
     const RunFolder folder(run_folder(run));
     nlohmann::json about = folder.run();
     if (about.value("status", "") == "finished") return;
@@ -173,7 +177,12 @@ void SweepFolder::note_failure(const SweepRun& run, const std::string& error) {
   }
 }
 
+void SweepFolder::require_there() const {
+  require(lock_.is_there(), "cannot write into the folder ", path_, ": it was removed or replaced while this sweep was at work");
+}
+
 void SweepFolder::write_index() const {
+  require_there();
   lock_.take(index_byte, LockFile::Kind::exclusive, LockFile::Wait::yes);  // who writes last has seen most
   struct Release {
     LockFile& lock;

@@ -45,6 +45,8 @@ class SweepFolder {
   static void refuse_use(const std::string& path);  // Error where any process has it open
 
  private:
+  void require_there() const;  // Error where the folder was removed or replaced since
+
   std::string path_;
   const Sweep& sweep_;
   mutable LockFile lock_;

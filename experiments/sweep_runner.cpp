@@ -143,7 +143,7 @@ class Runner {
     const SweepRun& run = sweep_.runs[slot.run];
     const int code = slot.child->exit_code();
     const double seconds = now() - slot.begun;
-    const bool signalled = code == -SIGTERM || code == -SIGINT || code == -SIGUSR1;  // before it could save anything new
+    const bool signalled = code == -SIGTERM || code == -SIGINT || code == -SIGUSR1 || code == -SIGHUP;  // before it could save anything new
     std::string what;
     folder_.note_end(run);
     if (code == Child::in_use) {
@@ -269,7 +269,7 @@ int run_index(const Sweep& sweep, const SweepOptions& options, SweepFolder& fold
   } catch (const RunFolder::InUse&) {
     throw;
   } catch (const std::exception& error) {
-    folder.note_failure(run, dynamic_cast<const std::bad_alloc*>(&error) ? "not enough memory" : error.what());
+    folder.note_failure(run, dynamic_cast<const std::bad_alloc*>(&error) ? "out of memory" : error.what());
     folder.write_index();
     throw;
   }

@@ -1,13 +1,11 @@
 #include "experiments/tensorboard.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <filesystem>
@@ -154,9 +152,13 @@ std::string event_file_name(const std::string& folder) {
   return fmt::format("{}{:010d}.{}.{}", begin, number, host, getpid());
 }
 
-EventFile::EventFile(const std::string& folder, int64_t steps_done) : path_(folder + "/" + event_file_name(folder)) {
-  file_ = open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-  require(file_ >= 0, "cannot write ", path_, ": ", std::strerror(errno));
+bool is_noted_step(int64_t step) {
+  int64_t every = 1;
+  for (int64_t reach = 10'000; step > reach && reach < INT64_MAX / 10; reach *= 10) every *= 10;
+  return step % every == 0;
+}
+
+EventFile::EventFile(const std::string& folder, int64_t steps_done) : file_(folder + "/" + event_file_name(folder)) {
   events.start_at(steps_done == 0 ? 0 : steps_done + 1);  // at step 0 there are no losses to keep
 }
 
@@ -165,7 +167,6 @@ EventFile::~EventFile() {
     write();
   } catch (const Error&) {  // whoever wants to know calls write()
   }
-  close(file_);
 }
 
 void EventFile::write_sometimes() {
@@ -173,15 +174,14 @@ void EventFile::write_sometimes() {
 }
 
 void EventFile::write() {
-  const std::string& bytes = events.bytes();
   last_ = std::chrono::steady_clock::now();
-  for (size_t done = 0; done < bytes.size();) {
-    const ssize_t count = ::write(file_, bytes.data() + done, bytes.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail("cannot write ", path_, ": ", std::strerror(errno));
-    done += static_cast<size_t>(count);
-  }
+  file_.append(events.bytes());
   events.clear();
+}
+
+void EventFile::write_durably() {
+  write();
+  file_.sync();
 }
 
 Events::Wav short_mono(const std::string& wav, double seconds) {

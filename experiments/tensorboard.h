@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "experiments/png.h"
+#include "tensor/file.h"
 
 // TensorBoard's event files, written by hand: records with a masked CRC-32C around messages in protobuf's encoding, with the
 // field numbers of TensorFlow's event.proto, summary.proto and tensor.proto.
@@ -44,7 +45,12 @@ class Events {
 // reads them in that order. The number is the time in seconds, or where that is no larger than another's, one more than that.
 std::string event_file_name(const std::string& folder);
 
-// The event file of one sitting of a run, in its folder. Written every few seconds; what a crash loses is done again anyhow.
+// Whether the losses of this step are noted, so that the logs of days stay small: of the first 10,000 steps each, then every
+// tenth up to 100,000, every hundredth up to a million, and so on.
+bool is_noted_step(int64_t step);
+
+// The event file of one sitting of a run, in its folder. Written every few seconds, and durably before each checkpoint: what a
+// crash loses is of steps that are done again.
 class EventFile {
  public:
   EventFile(const std::string& folder, int64_t steps_done);  // of which others have written already
@@ -55,10 +61,10 @@ class EventFile {
   Events events;
   void write_sometimes();  // what has gathered, if it was long ago
   void write();            // Error: the disk is full, say
+  void write_durably();
 
  private:
-  std::string path_;
-  int file_ = -1;
+  AppendFile file_;
   std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
 };
 

@@ -140,12 +140,13 @@ void Trainer::not_finite(const TrainingStep::Result& result, const std::vector<i
     const auto [piece, first] = train_.view(window);
     windows.push_back({{"window", window}, {"piece", train_.pieces()[piece].name}, {"first_step", first - train_.window()}});
   }
-  if (log_)
-    log_->append_metrics({{"event", "not_finite"}, {"step", state_.step}, {"epoch", state_.epoch + 1}, {"time_s", std::round(state_.seconds * 1000) / 1000}, {"part", fault.part}, {"layer", fault.layer},
-                          {"parameters", fault.names}, {"judged", diverges ? "divergence" : "bad batch"}, {"action", skip ? "skip" : "stop"},
-                          {"skipped_in_a_row", state_.skipped_in_a_row}, {"gradient_norm_before", history_.gradient_norm()},
-                          {"gradient_norm_median", history_.usual_gradient_norm()}, {"loss_before", history_.loss()},
-                          {"loss_median", history_.usual_loss()}, {"weight_norm", history_.weight_norm()}, {"windows", windows}});
+  const nlohmann::json event{{"event", "not_finite"}, {"step", state_.step}, {"epoch", state_.epoch + 1}, {"time_s", std::round(state_.seconds * 1000) / 1000},
+                             {"part", fault.part}, {"layer", fault.layer}, {"parameters", fault.names}, {"judged", diverges ? "divergence" : "bad batch"},
+                             {"action", skip ? "skip" : "stop"}, {"skipped_in_a_row", state_.skipped_in_a_row},
+                             {"gradient_norm_before", history_.gradient_norm()}, {"gradient_norm_median", history_.usual_gradient_norm()},
+                             {"loss_before", history_.loss()}, {"loss_median", history_.usual_loss()}, {"weight_norm", history_.weight_norm()},
+                             {"windows", windows}};
+  if (log_) log_->append_metrics(std::vector<nlohmann::json>{event});
   std::string text = fmt::format("{} of step {} (epoch {}) is not a finite number", fault.what, state_.step, state_.epoch + 1);
   if (fault.in_output) text += "; the first such output is that of " + fault.layer;
   else if (!ruined) text += "; all layers' outputs are";
@@ -161,7 +162,10 @@ void Trainer::not_finite(const TrainingStep::Result& result, const std::vector<i
   started_.clear();
 }
 
+// What was logged of the steps before is on the disk first: a run that goes on from here does not do them again.
 void Trainer::save(const RunFolder& folder, const std::string& name) {
+  folder.require_there();
+  if (events_) events_->write_durably();
   model_.each_parameter([&](const std::string& parameter, Var& value) {
     if (count_nonfinite(value.value()) == 0) return;
     throw NotFiniteError(fmt::format("training diverged: the weight of {} is not finite after step {}", parameter, state_.step));
@@ -197,8 +201,9 @@ bool Trainer::resume(const RunFolder& folder, Progress& progress) {
       (*moments)[name] = found->second.to(device);
     }
   });
-  state_.seconds = folder.run().value("training_seconds", 0.0);
-  folder.cut_metrics_after(state_.step, state_.epoch);
+  // A killed sitting has not written its time into run.json, but into the lines of its epochs.
+  const double logged = folder.cut_metrics_after(state_.step, state_.epoch);
+  state_.seconds = std::max(logged, folder.run().value("training_seconds", 0.0));
   return true;
 }
 
@@ -244,12 +249,12 @@ bool Trainer::train_epoch(const RunFolder& folder, Progress& progress) {
     sitting_windows += count;
     last_time = time;
     if (!result.applied()) return;
-    note_event("step", losses);
-    if (events_) {
-      events_->events.scalars(state_.step, {{"step/gradient_norm", result.gradient_norm()}});
-      events_->write_sometimes();
+    if (is_noted_step(state_.step)) {
+      note_event("step", losses);
+      if (events_) events_->events.scalars(state_.step, {{"step/gradient_norm", result.gradient_norm()}});
     }
-    say_how_far(progress, losses, static_cast<double>(sitting_windows) / sitting);
+    if (events_) events_->write_sometimes();
+    say_how_far(progress, losses, per_second(sitting_windows, sitting));
   };
   while (state_.batch + step_.in_flight() < batches_per_epoch()) {
     const int64_t first = (state_.batch + step_.in_flight()) * config_.train.batch;
@@ -316,6 +321,7 @@ bool Trainer::end_epoch(const RunFolder& folder, Progress& progress) {
     // Half the rate each time half the patience passes without gain.
     if (state_.epochs_without_gain % std::max<int64_t>(1, config_.train.patience / 2) == 0) state_.learning_rate_factor /= 2;
   }
+  std::vector<nlohmann::json> lines;
   for (const auto& [split, losses] : {std::pair{"train", std::optional(train)}, {"valid", valid}}) {
     if (!losses) continue;
     nlohmann::json line = metrics_line(state_, split, *losses);
@@ -326,13 +332,11 @@ bool Trainer::end_epoch(const RunFolder& folder, Progress& progress) {
       line["skipped_steps"] = state_.skipped;  // so far, of the whole run
     }
     if (!model_.autoregressive()) line["autoregressive"] = false;
-    folder.append_metrics(line);
+    lines.push_back(std::move(line));
     note_event(split, *losses);
   }
-  if (events_) {
-    events_->events.scalars(state_.step, {{"train/learning_rate", rate}, {"train/gradient_norm", norm_mean}});
-    events_->write();
-  }
+  folder.append_metrics(lines);
+  if (events_) events_->events.scalars(state_.step, {{"train/learning_rate", rate}, {"train/gradient_norm", norm_mean}});
   if (better) save(folder, "best");
   save(folder, "last");
   progress.line(fmt::format("epoch {}: train {}", state_.epoch, loss_text(train)) +

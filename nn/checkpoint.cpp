@@ -86,22 +86,12 @@ void keep_as(const std::string& path, const std::string& kept) {
   if (link(path.c_str(), kept.c_str()) != 0) write_file_durably(kept, read_file(path, ~uint64_t{0}));
 }
 
-// What a killed save left. A run folder has one writer, so nobody is still at work on them.
-void remove_temporaries(const std::string& stem) {
-  const fs::path path(stem), folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  std::error_code ignored;  // a missing folder is reported by the write that follows
-  for (fs::directory_iterator entry(folder, ignored), end; !ignored && entry != end; entry.increment(ignored)) {
-    const std::string name = entry->path().filename().string();
-    if (name.starts_with(path.filename().string() + ".") && name.find("safetensors.tmp-") != std::string::npos)
-      unlink(entry->path().c_str());
-  }
-}
-
 }  // namespace
 
 void save_checkpoint(const std::string& stem, TensorFile weights, TensorFile state) {
   weights.metadata["save_id"] = state.metadata["save_id"] = hash_of(weights, state);
-  remove_temporaries(stem);
+  const fs::path folder = fs::path(stem).parent_path();
+  remove_temporaries(folder.empty() ? "." : folder.string());
   PendingFile new_state(state_path(stem), safetensors_bytes(state));
   PendingFile new_weights(weights_path(stem), safetensors_bytes(weights));
   // After a torn save the previous pair is the only whole one: it stays until the renames below are done.

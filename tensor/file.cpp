@@ -1,6 +1,7 @@
 #include "tensor/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,12 +24,26 @@ constexpr uint64_t most_bytes_per_call = uint64_t{1} << 30;  // Linux transfers 
   fail("cannot ", action, " ", path, ": ", std::generic_category().message(error));
 }
 
-// A signal (Ctrl-C is one that training survives) may interrupt any of these calls before it did its work.
-template <class Call>
-auto retried(const Call& call) {
-  auto result = call();
-  while (result < 0 && errno == EINTR) result = call();
-  return result;
+constexpr const char* temporary_mark = ".tmp-";
+
+// False, with errno: some of the bytes were not written.
+bool write_all(int descriptor, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = retried([&] { return write(descriptor, bytes.data(), std::min(bytes.size(), most_bytes_per_call)); });
+    if (written <= 0) {
+      if (written == 0) errno = EIO;
+      return false;
+    }
+    bytes.remove_prefix(static_cast<size_t>(written));
+  }
+  return true;
+}
+
+// -1, with errno: it cannot be made. Where the disk knows no locks, remove_temporaries leaves all it finds.
+int open_locked(const std::string& temporary) {
+  const int file = retried([&] { return open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666); });
+  if (file >= 0) flock(file, LOCK_EX | LOCK_NB);
+  return file;
 }
 
 struct Descriptor {
@@ -82,34 +97,100 @@ void sync_folder_of(const std::string& path) {
   if (status != 0 && errno != EINVAL && errno != ENOTSUP) fail_to("write", path);  // some network disks cannot sync a folder
 }
 
+LockedFile::LockedFile(const std::string& temporary) : descriptor_(open_locked(temporary)) {
+  if (descriptor_ < 0) fail_to("write", temporary);
+}
+
+LockedFile::~LockedFile() { close(descriptor_); }
+
 PendingFile::PendingFile(const std::string& path, std::string_view bytes) : path_(path) {
   static std::atomic<int> count = 0;
-  temporary_ = joined(path, ".tmp-", getpid(), "-", count++);
-  Descriptor file{retried([&] { return open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666); })};
-  if (file.number < 0) fail_to("write", path);
-  auto give_up = [&] {
-    const int error = errno;  // unlink may change it
-    unlink(temporary_.c_str());
+  temporary_ = joined(path, temporary_mark, getpid(), "-", count++);
+  descriptor_ = open_locked(temporary_);
+  if (descriptor_ < 0) fail_to("write", path);
+  if (!write_all(descriptor_, bytes) || retried([&] { return fsync(descriptor_); }) != 0) {
+    const int error = errno;  // the rest may change it
+    give_up();
     fail_to("write", path, error);
-  };
-  while (!bytes.empty()) {
-    const ssize_t written =
-        retried([&] { return write(file.number, bytes.data(), std::min(bytes.size(), most_bytes_per_call)); });
-    if (written < 0) give_up();
-    bytes.remove_prefix(static_cast<size_t>(written));
   }
-  if (retried([&] { return fsync(file.number); }) != 0) give_up();
-  if (close(std::exchange(file.number, -1)) != 0 && errno != EINTR) give_up();
 }
 
 PendingFile::~PendingFile() {
-  if (pending_) unlink(temporary_.c_str());
+  if (descriptor_ >= 0) give_up();
+}
+
+void PendingFile::give_up() {
+  unlink(temporary_.c_str());
+  close(std::exchange(descriptor_, -1));
 }
 
 void PendingFile::commit() {
   if (rename(temporary_.c_str(), path_.c_str()) != 0) fail_to("write", path_);
-  pending_ = false;
+  close(std::exchange(descriptor_, -1));
   sync_folder_of(path_);
+}
+
+void remove_temporaries(const std::string& folder) {
+  std::error_code ignored;  // a missing folder is reported by the write that follows
+  for (std::filesystem::directory_iterator entry(folder, ignored), end; !ignored && entry != end; entry.increment(ignored)) {
+    const std::string path = entry->path().string();
+    if (path.find(temporary_mark, folder.size()) == std::string::npos) continue;
+    const Descriptor file{retried([&] { return open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK); })};
+    if (file.number >= 0 && flock(file.number, LOCK_EX | LOCK_NB) == 0) unlink(path.c_str());
+  }
+}
+
+AppendFile::AppendFile(const std::string& path)
+    : path_(path), descriptor_(retried([&] { return open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0666); })) {
+  if (descriptor_ < 0) fail_to("write", path);
+}
+
+AppendFile::~AppendFile() { close(descriptor_); }
+
+void AppendFile::append(std::string_view bytes) {
+  const off_t end = lseek(descriptor_, 0, SEEK_END);
+  if (end >= 0 && write_all(descriptor_, bytes)) return;
+  const int error = errno;
+  // Another process may have appended meanwhile; that of one line is one call, so a torn one is the last.
+  if (end >= 0 && ftruncate(descriptor_, end) != 0) fail_to("write", path_);
+  fail_to("write", path_, error);
+}
+
+void AppendFile::sync() {
+  if (retried([&] { return fsync(descriptor_); }) != 0) fail_to("write", path_);
+  if (!named_) sync_folder_of(path_);
+  named_ = true;
+}
+
+void cut_torn_line(const std::string& path) {
+  const Descriptor file{retried([&] { return open(path.c_str(), O_RDWR | O_CLOEXEC); })};
+  if (file.number < 0 && errno == ENOENT) return;
+  if (file.number < 0) fail_to("write", path);
+  off_t end = lseek(file.number, 0, SEEK_END);
+  const off_t size = end;
+  for (char last = 0; end > 0; --end) {
+    if (retried([&] { return pread(file.number, &last, 1, end - 1); }) != 1) fail_to("read", path);
+    if (last == '\n') break;
+  }
+  if (end != size && ftruncate(file.number, end) != 0) fail_to("write", path);
+}
+
+void sync_file(const std::string& path) {
+  const Descriptor file{retried([&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC); })};
+  if (file.number < 0 || retried([&] { return fsync(file.number); }) != 0) fail_to("write", path);
+}
+
+void remove_folder(const std::string& path) {
+  std::error_code error;
+  do std::filesystem::remove_all(path, error);
+  while (error == std::errc::interrupted);
+  if (error) fail_to("remove", path, error.value());
+}
+
+void replace_folder(const std::string& from, const std::string& to) {
+  remove_folder(to);
+  if (rename(from.c_str(), to.c_str()) != 0) fail_to("write", to);
+  sync_folder_of(to);
 }
 
 void write_file_durably(const std::string& path, std::string_view bytes) { PendingFile(path, bytes).commit(); }

@@ -1,11 +1,13 @@
 #include <cblas.h>
 #include <omp.h>
+#include <sys/mman.h>
 
 #include <mutex>
 #include <vector>
 
 #include "tensor/ops.h"
 #include "tensor/panel_gemm.h"
+#include "tensor/work_memory.h"
 
 namespace poph {
 namespace {
@@ -111,6 +113,15 @@ void cublas_call(Batched batch, bool ta, bool tb, int64_t m, int64_t n, int64_t 
 #endif
 
 }  // namespace
+
+void require_work_memory() {
+  constexpr size_t buffer = size_t{128} << 20;  // of OpenBLAS on x86-64 with the most cores it is built for
+  const size_t threads = static_cast<size_t>(omp_get_max_threads()), bytes = buffer * (threads + 1);
+  void* room = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  require(room != MAP_FAILED, "out of memory: found less address space than the ", bytes >> 20, " MB that ", threads,
+          " threads may need for products of matrices (ulimit -v?)");
+  munmap(room, bytes);
+}
 
 std::string blas_name() { return joined(openblas_get_config(), " ", openblas_get_corename()); }
 

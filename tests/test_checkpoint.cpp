@@ -266,11 +266,12 @@ BOOST_AUTO_TEST_CASE(damaged_and_foreign_pairs_are_noticed) {
 
 BOOST_AUTO_TEST_CASE(temporaries_of_a_killed_save_are_swept) {
   const Folder folder;
-  for (const char* name : {"last.safetensors.tmp-1-0", "last.state.safetensors.tmp-1-1", "last.previous.safetensors.tmp-1-2",
-                           "best.safetensors.tmp-1-3", "last.notes"})
+  for (const char* name : {"last.safetensors.tmp-1-0", "last.state.safetensors.tmp-1-1", "last.previous.safetensors.tmp-1-2", "last.notes"})
     write_plainly(folder / name, "x");
+  poph::PendingFile at_work(folder / "report.html", "y");
   save(folder / "last", 1);
-  BOOST_TEST((folder.names() == Names{"best.safetensors.tmp-1-3", "last.notes", "last.safetensors", "last.state.safetensors"}));
+  at_work.commit();
+  BOOST_TEST((folder.names() == Names{"last.notes", "last.safetensors", "last.state.safetensors", "report.html"}));
 }
 
 // Kills the child at its k-th stop: before a system call when k is odd, after one when it is even. False when it was done before.

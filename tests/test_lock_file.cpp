@@ -43,4 +43,19 @@ BOOST_AUTO_TEST_CASE(it_ends_with_its_holder_and_says_who_that_is) {
   BOOST_TEST(!LockFile::held(path));
 }
 
+BOOST_AUTO_TEST_CASE(it_knows_when_its_file_has_gone) {
+  const poph::test::Folder folder;
+  const std::string path = folder / "lock";
+  const LockFile one(path);
+  BOOST_TEST(one.is_there());
+  std::filesystem::rename(path, folder / "moved");
+  BOOST_TEST(!one.is_there());
+  const LockFile other(path);  // another's, in its place
+  BOOST_TEST(!one.is_there());
+  BOOST_TEST(other.is_there());
+  std::filesystem::rename(folder / "moved", path);
+  BOOST_TEST(one.is_there());
+  BOOST_TEST(!other.is_there());
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -124,6 +124,20 @@ BOOST_AUTO_TEST_CASE(a_file_for_each_sitting) {
   BOOST_TEST(message_of([&] { EventFile file(folder / "gone", 0); }).ends_with("No such file or directory"));
 }
 
+BOOST_AUTO_TEST_CASE(the_steps_that_are_noted) {
+  int64_t noted = 0;
+  for (int64_t step = 1; step <= 1'000'000; ++step) {
+    noted += is_noted_step(step);
+    if (step <= 10'000) BOOST_REQUIRE(is_noted_step(step));
+  }
+  BOOST_TEST(noted == 10'000 + 9'000 + 9'000);
+  BOOST_TEST(is_noted_step(10'010));
+  BOOST_TEST(!is_noted_step(10'001));
+  BOOST_TEST(is_noted_step(100'000));
+  BOOST_TEST(!is_noted_step(100'010));
+  is_noted_step(INT64_MAX);  // it ends
+}
+
 BOOST_AUTO_TEST_CASE(pictures) {
   // Two notes at steps 0 and 1, the second struck again, 60 louder than 61; 60 is a C.
   Roll roll(60, 2);
