@@ -2,7 +2,6 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -37,8 +36,5 @@ TensorFile read_safetensors(const std::string& path);
 // The bytes that the reference writer gives: larger dtypes first, then by name. Tensors may be on any device.
 std::string safetensors_bytes(const TensorFile& file);
 void write_safetensors(const std::string& path, const TensorFile& file);  // as write_file_durably does
-
-// A name out of a file, fit for a one-line message: control characters replaced, cut when very long.
-std::string printable(std::string_view name);
 
 }  // namespace poph
