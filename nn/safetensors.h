@@ -8,6 +8,8 @@
 
 // Named tensors in a file that PyTorch and others read too: 8 bytes of length, a JSON header, then the numbers, little-endian.
 // Format: github.com/huggingface/safetensors. Whatever the header claims is checked against the file before it is believed.
+// Reading takes at most 40 bytes of memory for each byte of the header, as much as the tensors have, and 64 kB; 3 us of a core for each
+// byte and 50 ms.
 namespace poph {
 
 struct TensorFile {

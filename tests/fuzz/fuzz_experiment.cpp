@@ -29,8 +29,8 @@ Files split(std::string_view input) {
     input.remove_prefix(std::min(input.size(), end + mark.size()));
     name = input.substr(0, std::min(input.find('\n'), input.size()));
     const bool plain = name.size() <= 16 && std::all_of(name.begin(), name.end(), [](char c) {
-      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
-    });
+                         return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
+                       });
     if (!plain || name[0] == '.') break;
     input.remove_prefix(std::min(input.size(), name.size()));
   }
@@ -71,7 +71,8 @@ void check_sweep(const Folder& folder) {
   if (!reads([&] { small = is_small(folder / "x.toml"); }) || !small) return;
   std::optional<Sweep> sweep;
   if (!reads([&] { sweep = load_sweep(folder / "x.toml", {}, "/corpus"); }) || !sweep) return;
-  promise(!sweep->runs.empty() && sweep->runs.size() == sweep->configurations * sweep->seeds, "every configuration has every seed");
+  promise(!sweep->runs.empty() && sweep->runs.size() == sweep->configurations * sweep->seeds,
+          "every configuration has every seed");
   const Files again{{"again.toml", sweep->text}};
   folder.hold(again);
   promise(reads([&] {

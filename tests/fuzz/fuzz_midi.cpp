@@ -46,8 +46,9 @@ void check_written(const Roll& roll, const RollSettings& settings) {
   MidiFile file;
   parse_midi(bytes, file);
   promise(file.salvaged.empty(), "what is written is read without complaint");
-  promise(decode(file, {.lowest_note = settings.lowest_note, .notes = settings.notes,
-                        .steps_per_quarter = settings.steps_per_quarter}).sounding_cells() == roll.sounding_cells(),
+  promise(decode(file,
+                 {.lowest_note = settings.lowest_note, .notes = settings.notes, .steps_per_quarter = settings.steps_per_quarter})
+                  .sounding_cells() == roll.sounding_cells(),
           "a roll sounds as much when it is read back");
 }
 

@@ -22,7 +22,8 @@ class MemoryFile {
   MemoryFile() : descriptor_(::memfd_create("input", MFD_CLOEXEC)) {}
   std::string path() const { return "/proc/self/fd/" + std::to_string(descriptor_); }
   void hold(std::string_view bytes) const {
-    promise(::ftruncate(descriptor_, 0) == 0 && ::pwrite(descriptor_, bytes.data(), bytes.size(), 0) == std::ssize(bytes), "there is memory");
+    promise(::ftruncate(descriptor_, 0) == 0 && ::pwrite(descriptor_, bytes.data(), bytes.size(), 0) == std::ssize(bytes),
+            "there is memory");
   }
 
  private:
@@ -90,8 +91,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   return 0;
 }
 
-// Three times of four each file's header length is made to fit, and half of these times its tensors' bytes too: the last number of
-// the JSON is where they end.
+// Three times of four each file's header length is made to fit, and half of these times its tensors' bytes too: the last number
+// of the JSON is where they end.
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
   using poph::fuzz::between;
   size = LLVMFuzzerMutate(data, size, max_size);

@@ -9,8 +9,8 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/midi_bytes.h"
 
-// A target without libFuzzer: REPLAY [--mutations N] FILE-OR-FOLDER .. runs every file, and N changes of them, the same each time.
-// An input that ends the program is named, and a changed one kept beside the program's working folder.
+// A target without libFuzzer: REPLAY [--mutations N] FILE-OR-FOLDER .. runs every file, and N changes of them, the same each
+// time. An input that ends the program is named, and a changed one kept beside the program's working folder.
 namespace {
 
 namespace fs = std::filesystem;
@@ -35,7 +35,8 @@ void name_input(int signal) {
 std::vector<std::string> files_of(const std::vector<std::string>& paths) {
   std::vector<std::string> files;
   for (const auto& path : paths) {
-    if (!fs::is_directory(path)) files.push_back(path);
+    if (!fs::is_directory(path))
+      files.push_back(path);
     else
       for (const auto& entry : fs::directory_iterator(path))
         if (entry.is_regular_file()) files.push_back(entry.path().string());
