@@ -198,6 +198,12 @@ BOOST_AUTO_TEST_CASE(missing_files_and_cycles) {
 }
 
 BOOST_AUTO_TEST_CASE(text_that_is_not_toml) {
+  BOOST_TEST(problem("seed = 4\xC2\xA2") ==
+             "x.toml:1: a letter beyond ASCII outside strings and comments, or behind a backslash");
+  BOOST_TEST(problem("name = \"\"\"\\\n \xC2\xA2\"\"\"").starts_with("x.toml:1: a letter"));
+  BOOST_TEST(problem("# \xC2\xA2\nname = \"\xC2\xA2\" # \xC2\xA2\n" + one_block + "\xC3\xA9 = 1").starts_with("x.toml:4: a letter"));
+  BOOST_TEST(problem("\xEF\xBB\xBF" + one_block) == "no error");
+  BOOST_TEST(problem(one_block, {"generate.prime=caf\xC3\xA9.mid"}) == "no error");
   BOOST_TEST(problem("seed = 1\ntrain = {\n").starts_with("x.toml:2:"));
   BOOST_TEST(problem("seed = \n").starts_with("x.toml:1:8: "));
   BOOST_TEST(problem("seed = 1\nseed = 2").starts_with("x.toml:2:"));
