@@ -97,7 +97,7 @@ std::string many(const std::string& what, int64_t times) {
 
 // data/midi.h and data/roll.h
 void midi(const char* name, const Bytes& file, const RollSettings& settings = {.lowest_note = 0, .notes = 128, .sustain = true}) {
-  measure(name, file.size(), {4096, 16, 0.05, 5e-7}, [&] { parse_midi(file); });
+  measure(name, file.size(), {16384, 16, 0.05, 5e-7}, [&] { parse_midi(file); });
   const auto n = static_cast<double>(file.size());
   const double most = std::min(16e6 + 5000 * n, 450e6 + 40 * n) - 40 * n;  // the smaller of two bounds
   measure("  and to a roll", file.size(), {most, 40, std::min(0.2 + 5e-5 * n, 10.0), 1e-6},
