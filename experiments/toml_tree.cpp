@@ -12,6 +12,7 @@
 #include <numeric>
 
 #include "tensor/error.h"
+#include "tensor/printable.h"
 
 // toml++ up to 3.4 asserts what a mistyped header breaks ("[" alone on a line aborts) before it reports that very mistake as an
 // error. So its assertions are off, which takes the header-only form whatever the package's flags say. 3.3 has no toml.hpp.
@@ -33,10 +34,21 @@ namespace {
 constexpr size_t largest_file = 1 << 20;
 constexpr int most_dots = 32;
 
-// toml++ bounds the nesting of brackets but not of dotted keys: a.a.a. .. a hundred thousand deep overflows the stack when the
-// tables are destroyed. A key cannot leave its line, so counting the dots of a line (outside strings and comments) bounds both.
-void refuse_deep_keys(std::string_view text, const std::string& origin) {
+constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
+
+bool is_ascii(char c) { return (c & 0x80) == 0; }
+
+// What toml++ does not cope with, outside strings and comments. It bounds the nesting of brackets but not of dotted keys: a.a.a.
+// .. a hundred thousand deep overflows the stack when the tables are destroyed; a key cannot leave its line, so counting a line's
+// dots bounds both. And some letters beyond ASCII take it to places that it declares unreachable; TOML has none there, but behind
+// a backslash that joins two lines.
+void refuse_what_breaks_the_parser(std::string_view text, const std::string& origin) {
+  if (text.starts_with(byte_order_mark)) text.remove_prefix(byte_order_mark.size());
   int line = 1, dots = 0;
+  const auto require_ascii = [&](size_t at) {
+    require(at >= text.size() || is_ascii(text[at]), origin, ":", line,
+            ": a letter beyond ASCII outside strings and comments, or behind a backslash");
+  };
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (c == '#') {
@@ -45,7 +57,7 @@ void refuse_deep_keys(std::string_view text, const std::string& origin) {
       const bool long_string = text.substr(i, 3) == std::string(3, c);
       const std::string_view end = text.substr(i, long_string ? 3 : 1);
       for (i += end.size(); i < text.size() && text.substr(i, end.size()) != end; ++i) {
-        if (text[i] == '\\' && c == '"') ++i;
+        if (text[i] == '\\' && c == '"') require_ascii(long_string ? text.find_first_not_of(" \t\r\n", ++i) : ++i);
         if (i < text.size() && text[i] == '\n') {
           ++line;
           if (!long_string) break;
@@ -59,6 +71,8 @@ void refuse_deep_keys(std::string_view text, const std::string& origin) {
       dots = 0;
     } else if (c == '.') {
       require(++dots <= most_dots, origin, ":", line, ": more than ", most_dots, " dots outside strings in one line");
+    } else {
+      require_ascii(i);
     }
   }
 }
@@ -162,7 +176,7 @@ std::string Value::described() const {
 }
 
 Value read_toml(std::string_view text, const std::string& origin) {
-  refuse_deep_keys(text, origin);
+  refuse_what_breaks_the_parser(text, origin);
   try {
     return converted(toml::parse(text, std::string_view(origin)), origin);
   } catch (const toml::parse_error& error) {
@@ -173,18 +187,20 @@ Value read_toml(std::string_view text, const std::string& origin) {
 
 Value read_override(std::string_view text, const std::string& where) {
   const auto parsed = [&](const std::string& toml_text) {
-    refuse_deep_keys(toml_text, where);
+    refuse_what_breaks_the_parser(toml_text, where);
     Value table = converted(toml::parse(std::string_view(toml_text), std::string_view()), "");
     require(table.items.size() == 1, where, ": expected one value");
     set_where(table.items[0], where);
     return table.items[0];
   };
+  // What opens like a TOML string, array or table was meant as one: its syntax error is worth telling.
+  const bool bare = text.empty() || !std::strchr("\"'[{", text[0]);
   try {
+    if (bare && !std::all_of(text.begin(), text.end(), is_ascii)) return parsed("value = " + quoted(text));
     try {
       return parsed(fmt::format("value = {}", text));
     } catch (const toml::parse_error&) {
-      // What opens like a TOML string, array or table was meant as one: its syntax error is worth telling.
-      if (!text.empty() && std::strchr("\"'[{", text[0])) throw;
+      if (!bare) throw;
       return parsed("value = " + quoted(text));
     }
   } catch (const toml::parse_error& error) {
@@ -194,7 +210,10 @@ Value read_override(std::string_view text, const std::string& where) {
 
 std::string read_experiment_text(const std::string& file) {
   std::error_code ignored;
-  require(!std::filesystem::is_directory(file, ignored), file, ": is a folder, not an experiment file");
+  const auto status = std::filesystem::status(file, ignored);
+  require(!std::filesystem::is_directory(status), file, ": is a folder, not an experiment file");
+  // Opening a pipe would wait for its writer.
+  require(!std::filesystem::exists(status) || std::filesystem::is_regular_file(status), file, ": is not a regular file");
   errno = 0;
   std::ifstream stream(file, std::ios::binary);
   require(stream.is_open(), file, ": ", errno == ENOENT ? "no such file" + hint_for_missing(file) : std::strerror(errno));
@@ -252,23 +271,6 @@ std::string toml_text(const Value& value) {
 std::string real_digits(double x) {
   const std::string digits = fmt::format("{}", x);
   return std::isfinite(x) && digits.find_first_of(".e") == std::string::npos ? digits + ".0" : digits;
-}
-
-std::string printable(std::string_view text, size_t longest) {
-  std::string result;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto code = static_cast<unsigned char>(text[i]);
-    const bool starts_character = (code & 0xC0) != 0x80;  // not in the middle of a UTF-8 sequence
-    if (i >= longest && starts_character) return result + "..";
-    if (text[i] == '\n') {
-      result += "\\n";
-    } else if (code < 32 || code == 127) {
-      result += fmt::format("\\x{:02x}", code);
-    } else {
-      result += text[i];
-    }
-  }
-  return result;
 }
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
