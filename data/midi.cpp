@@ -18,53 +18,73 @@ namespace {
 
 constexpr uint8_t sustain_pedal = 64, meta_end_of_track = 0x2F, meta_tempo = 0x51;
 constexpr int max_quantity_bytes = 4;
+constexpr size_t chunk_head = 8;  // a chunk's kind and length
 
-// Walks [at, end) of a file; every read is checked against `end`, every complaint names the byte.
+struct Fault {
+  std::string_view what;  // of midi_faults; empty: none
+  size_t byte = 0;
+};
+
+// Walks [at, end) of a file. Every read is checked against `end`, and false where there is a fault, which is then noted.
 struct Cursor {
   std::span<const uint8_t> bytes;
   size_t at = 0, end = 0;
+  Fault fault;
 
   size_t left() const { return end - at; }
 
-  template <class... Parts>
-  [[noreturn]] void complain(size_t where, const Parts&... parts) const {
-    fail("midi: byte ", where, ": ", parts...);
+  bool stop(std::string_view what, size_t byte) {
+    fault = {what, byte};
+    return false;
   }
 
-  uint8_t byte(const char* what) {
+  bool byte(uint8_t& value) {
     if (at >= end) [[unlikely]]
-      complain(at, "found the end of the track, expected ", what);
-    return bytes[at++];
+      return stop(midi_faults::cut_event, at);
+    value = bytes[at++];
+    return true;
   }
 
-  uint8_t data_byte() {
-    const uint8_t value = byte("a data byte");
+  bool data_byte(uint8_t& value) {
+    if (!byte(value)) return false;
     if (value > 127) [[unlikely]]
-      complain(at - 1, fmt::format("found {:#04x}, expected a data byte of 0 to 0x7f", value));
-    return value;
+      return stop(midi_faults::data_byte, at - 1);
+    return true;
   }
 
   // A variable-length quantity: seven bits a byte, the last one below 0x80.
-  int64_t quantity(const char* what) {
+  bool quantity(int64_t& value) {
     const size_t start = at;
-    int64_t value = 0;
+    value = 0;
     for (int i = 0; i < max_quantity_bytes; ++i) {
-      const uint8_t b = byte(what);
+      uint8_t b;
+      if (!byte(b)) return false;
       value = value << 7 | (b & 0x7F);
-      if (b < 0x80) return value;
+      if (b < 0x80) return true;
     }
-    complain(start, "found ", what, " of more than ", max_quantity_bytes, " bytes, expected at most ", max_quantity_bytes);
+    return stop(midi_faults::quantity, start);
   }
 
   // The bytes of a meta or system exclusive event, as long as it says it is.
-  std::span<const uint8_t> block(const char* what) {
+  bool block(std::span<const uint8_t>& content) {
     const size_t start = at;
-    const auto length = static_cast<size_t>(quantity("an event's length"));
-    if (length > left()) complain(start, "found ", what, " of ", length, " bytes, expected at most the track's last ", left());
-    at += length;
-    return bytes.subspan(at - length, length);
+    int64_t length;
+    if (!quantity(length)) return false;
+    if (static_cast<size_t>(length) > left()) return stop(midi_faults::event_length, start);
+    content = bytes.subspan(at, static_cast<size_t>(length));
+    at += content.size();
+    return true;
   }
 };
+
+template <class... Parts>
+[[noreturn]] void complain(size_t where, const Parts&... parts) {
+  fail("midi: byte ", where, ": ", parts...);
+}
+
+void pass_over(std::string_view what, size_t byte, MidiFile& file) {
+  if (file.salvaged.empty()) file.salvaged = what, file.salvaged_at = byte;
+}
 
 uint32_t big_endian(std::span<const uint8_t> bytes, size_t at, int count) {
   uint32_t value = 0;
@@ -73,6 +93,25 @@ uint32_t big_endian(std::span<const uint8_t> bytes, size_t at, int count) {
 }
 
 bool is_chunk(std::span<const uint8_t> bytes, size_t at, const char* kind) { return std::memcmp(&bytes[at], kind, 4) == 0; }
+
+// Where `kind` stands next, at `at` or later and `room` bytes before the end; the file's size where it does not.
+size_t find_kind(std::span<const uint8_t> bytes, size_t at, const char* kind, size_t room) {
+  if (bytes.size() < at + room) return bytes.size();
+  const void* found = ::memmem(&bytes[at], bytes.size() - room + 4 - at, kind, 4);
+  return found ? static_cast<size_t>(static_cast<const uint8_t*>(found) - bytes.data()) : bytes.size();
+}
+
+size_t find_track(std::span<const uint8_t> bytes, size_t at) { return find_kind(bytes, at, "MTrk", chunk_head); }
+
+// Whether the file goes on as it should at `at`: it ends, or a track begins, or another chunk does that fits in.
+bool goes_on(std::span<const uint8_t> bytes, size_t at) {
+  if (at == bytes.size()) return true;
+  if (bytes.size() - at < chunk_head) return false;
+  if (is_chunk(bytes, at, "MTrk")) return true;
+  const auto kind = bytes.subspan(at, 4);
+  return std::all_of(kind.begin(), kind.end(), [](uint8_t b) { return b >= 0x20 && b < 0x7F; }) &&
+         big_endian(bytes, at + 4, 4) <= bytes.size() - at - chunk_head;
+}
 
 std::string shown(std::span<const uint8_t> bytes) {
   if (bytes.empty()) return "nothing";
@@ -83,71 +122,113 @@ std::string shown(std::span<const uint8_t> bytes) {
   return text;
 }
 
-// Reads the header chunk, puts `at` behind it and returns how many tracks it announces.
-size_t parse_header(Cursor& in, MidiFile& file) {
-  const auto bytes = in.bytes;
-  if (bytes.size() < 4 || !is_chunk(bytes, 0, "MThd"))
-    in.complain(0, "found ", shown(bytes.first(std::min<size_t>(4, bytes.size()))), ", expected the header chunk 'MThd'");
-  if (bytes.size() < 14) in.complain(bytes.size(), "truncated: found ", bytes.size(), " bytes, expected a header of 14");
-  const uint32_t length = big_endian(bytes, 4, 4);
-  if (length < 6 || length > bytes.size() - 8)
-    in.complain(4, "found a header length of ", length, ", expected 6 to the ", bytes.size() - 8, " bytes that follow");
-  file.format = static_cast<int>(big_endian(bytes, 8, 2));
-  if (file.format > 2) in.complain(8, "found format ", file.format, ", expected 0, 1 or 2");
-
+void parse_division(size_t at, int division, MidiFile& file) {
   file.ticks_per_quarter = file.smpte_ticks = 0;
   file.smpte_seconds = 1;
-  const int division = static_cast<int>(big_endian(bytes, 12, 2));
   if (division < 0x8000) {
-    if (division == 0) in.complain(12, "found division 0, expected 1 or more ticks per quarter note");
+    if (division == 0) complain(at, "found division 0, expected 1 or more ticks per quarter note");
     file.ticks_per_quarter = division;
-  } else {
-    const int frames = 256 - (division >> 8), ticks = division & 0xFF;
-    if ((frames != 24 && frames != 25 && frames != 29 && frames != 30) || ticks == 0)
-      in.complain(12, "found ", frames, " frames a second of ", ticks, " ticks, expected 24, 25, 29 or 30 of 1 to 255");
-    file.smpte_ticks = frames == 29 ? 30000 * ticks : frames * ticks;  // 29 stands for 30 drop-frame: 30000/1001 a second
-    file.smpte_seconds = frames == 29 ? 1001 : 1;
+    return;
   }
-  in.at = 8 + size_t{length};
-  return big_endian(bytes, 10, 2);
+  const int frames = 256 - (division >> 8), ticks = division & 0xFF;
+  if ((frames != 24 && frames != 25 && frames != 29 && frames != 30) || ticks == 0)
+    complain(at, "found ", frames, " frames a second of ", ticks, " ticks, expected 24, 25, 29 or 30 of 1 to 255");
+  file.smpte_ticks = frames == 29 ? 30000 * ticks : frames * ticks;  // 29 stands for 30 drop-frame: 30000/1001 a second
+  file.smpte_seconds = frames == 29 ? 1001 : 1;
 }
 
-void parse_track(Cursor& in, MidiFile& file) {
+struct Header {
+  size_t begin = 0, end = 0, tracks = 0;  // tracks: how many it announces
+};
+
+Header parse_header(std::span<const uint8_t> bytes, MidiFile& file) {
+  Header header{find_kind(bytes, 0, "MThd", 4)};
+  const size_t begin = header.begin, left = bytes.size() - begin;
+  if (left == 0) complain(0, "found ", shown(bytes.first(std::min<size_t>(4, bytes.size()))), ", expected the header chunk 'MThd'");
+  if (begin > 0) pass_over(is_chunk(bytes, 0, "RIFF") ? midi_faults::riff : midi_faults::before_header, 0, file);
+  if (left < 14) complain(bytes.size(), "truncated: found ", left, " bytes, expected a header of 14");
+  const size_t length = big_endian(bytes, begin + 4, 4);
+  file.format = static_cast<int>(big_endian(bytes, begin + 8, 2));
+  if (file.format > 2) complain(begin + 8, "found format ", file.format, ", expected 0, 1 or 2");
+  header.tracks = big_endian(bytes, begin + 10, 2);
+  parse_division(begin + 12, static_cast<int>(big_endian(bytes, begin + 12, 2)), file);
+
+  const bool fits = length >= 6 && length <= left - chunk_head;
+  if (!fits) pass_over(midi_faults::chunk_length, begin + 4, file);
+  header.end = begin + chunk_head + (fits ? length : 6);
+  return header;
+}
+
+// Reads up to the end-of-track event, the first fault or the end; whether it was the event. What came before a fault is kept,
+// and the track ends with its last whole event.
+bool parse_events(Cursor& in, MidiFile& file) {
   MidiTrack track{file.events.size(), 0, 0};
   int64_t tick = 0;
   uint8_t status = 0;  // the running status
-  while (in.left() > 0) {
-    tick += in.quantity("a delta time");
-    uint8_t first = in.byte("an event");
+  bool ended = false;
+  while (in.left() > 0 && !ended) {
+    int64_t delta;
+    uint8_t first, second;
+    std::span<const uint8_t> content;
+    if (!in.quantity(delta) || !in.byte(first)) break;
+    const int64_t now = tick + delta;
     if (first < 0xF0) {
       if (first >= 0x80) {
         status = first;
-        first = in.data_byte();
+        if (!in.data_byte(first)) break;
       } else if (status == 0) [[unlikely]] {
-        in.complain(in.at - 1, fmt::format("found data byte {:#04x} with no status before it, expected a status", first));
+        in.stop(midi_faults::no_status, in.at - 1);
+        break;
       }
       const uint8_t kind = status & 0xF0, channel = status & 0x0F;
-      if (kind == 0xC0 || kind == 0xD0) continue;  // program, channel pressure: one data byte
-      const uint8_t second = in.data_byte();
-      if (kind == note_on_kind && second == 0)
-        file.events.push_back({tick, note_off_kind, channel, first, 0});
-      else if (kind <= note_on_kind || (kind == controller_kind && first == sustain_pedal))
-        file.events.push_back({tick, kind, channel, first, second});
+      if (kind != 0xC0 && kind != 0xD0) {  // program, channel pressure: one data byte
+        if (!in.data_byte(second)) break;
+        if (kind == note_on_kind && second == 0)
+          file.events.push_back({now, note_off_kind, channel, first, 0});
+        else if (kind <= note_on_kind || (kind == controller_kind && first == sustain_pedal))
+          file.events.push_back({now, kind, channel, first, second});
+      }
     } else if (first == 0xFF) {
-      const uint8_t type = in.byte("a meta event's type");
-      const auto content = in.block("a meta event");
-      if (type == meta_end_of_track) break;
+      uint8_t type;
+      if (!in.byte(type) || !in.block(content)) break;
+      ended = type == meta_end_of_track;
       if (type == meta_tempo && content.size() == 3 && big_endian(content, 0, 3) > 0)
-        file.tempos.push_back({tick, big_endian(content, 0, 3)});
+        file.tempos.push_back({now, big_endian(content, 0, 3)});
     } else if (first == 0xF0 || first == 0xF7) {
-      in.block("a system exclusive event");
+      if (!in.block(content)) break;
     } else {
-      in.complain(in.at - 1, fmt::format("found status {:#04x}, expected 0x80 to 0xf0, 0xf7 or 0xff", first));
+      in.stop(midi_faults::status, in.at - 1);
+      break;
     }
+    tick = now;
   }
   track.events = file.events.size() - track.first_event;
   track.end_tick = tick;
   file.tracks.push_back(track);
+  return ended;
+}
+
+// Reads the track whose chunk begins at `begin`, and returns where it ends. Its length is believed if the file goes on there;
+// otherwise it ends where the next track begins, or with the file.
+size_t parse_track(std::span<const uint8_t> bytes, size_t begin, MidiFile& file) {
+  const size_t first = begin + chunk_head, length = big_endian(bytes, begin + 4, 4);
+  const bool fits = length <= bytes.size() - first, believed = fits && goes_on(bytes, first + length);
+  const size_t end = believed ? first + length : find_track(bytes, first);
+  Cursor in{bytes, first, end, {}};
+  const bool ended = parse_events(in, file);
+  if (believed) {
+    if (!in.fault.what.empty())
+      pass_over(in.fault.what, in.fault.byte, file);
+    else if (!ended)
+      pass_over(midi_faults::no_end, end, file);
+  } else if (ended && in.at == first + length) {
+    return in.at;  // the length was right: what follows is no chunk
+  } else if (!ended && !fits && end == bytes.size()) {
+    pass_over(midi_faults::truncated, end, file);
+  } else {
+    pass_over(midi_faults::chunk_length, begin + 4, file);
+  }
+  return end;
 }
 
 }  // namespace
@@ -174,30 +255,22 @@ void parse_midi(std::span<const uint8_t> bytes, MidiFile& file) {
   file.tracks.clear();
   file.events.clear();
   file.tempos.clear();
-  Cursor in{bytes, 0, bytes.size()};
-  const size_t announced = parse_header(in, file);
-  while (in.left() > 0) {
-    const bool complete = file.tracks.size() >= announced && !file.tracks.empty();  // then what follows may be junk
-    if (in.left() < 8) {
-      if (complete) break;
-      in.complain(in.at, "truncated: found ", in.left(), " bytes, expected a chunk (track ", file.tracks.size() + 1, " of ",
-                  announced, ")");
+  file.salvaged = {};
+  file.salvaged_at = 0;
+  const Header header = parse_header(bytes, file);
+  for (size_t at = header.end; at < bytes.size();) {
+    if (!goes_on(bytes, at)) {
+      const size_t next = find_track(bytes, at);
+      if (next < bytes.size() || file.tracks.size() >= header.tracks) pass_over(midi_faults::no_chunk, at, file);
+      at = next;  // and where none is left and too few were found, the file is cut off: that is noted below
+    } else if (is_chunk(bytes, at, "MTrk")) {
+      at = parse_track(bytes, at, file);
+    } else {
+      at += chunk_head + big_endian(bytes, at + 4, 4);
     }
-    const bool is_track = is_chunk(bytes, in.at, "MTrk");
-    const size_t length = big_endian(bytes, in.at + 4, 4), left = in.left() - 8;
-    if (length > left) {
-      if (complete && !is_track) break;
-      in.complain(in.at, "truncated: found a chunk ", shown(bytes.subspan(in.at, 4)), " of ", length, " bytes, but only ", left,
-                  " follow");
-    }
-    in.at += 8;
-    if (is_track) {
-      Cursor track{bytes, in.at, in.at + length};
-      parse_track(track, file);
-    }
-    in.at += length;
   }
-  if (file.tracks.empty()) in.complain(bytes.size(), "found no track chunk 'MTrk', expected ", announced);
+  if (file.tracks.empty()) complain(bytes.size(), "found no track chunk 'MTrk', expected ", header.tracks);
+  if (file.tracks.size() != header.tracks) pass_over(midi_faults::track_count, header.begin + 10, file);
   std::stable_sort(file.tempos.begin(), file.tempos.end(), [](const auto& a, const auto& b) { return a.tick < b.tick; });
 }
 

@@ -144,7 +144,12 @@ class Voice {
 class Decoder {
  public:
   Decoder(const MidiFile& file, const RollSettings& settings)
-      : by_channel_(file.format == 0), settings_(settings), step_of_(file, settings.steps_per_quarter) {
+      : by_channel_(file.format == 0),
+        settings_(settings),
+        step_of_(file, settings.steps_per_quarter),
+        events_(std::ssize(file.events)),
+        most_steps_(std::min(max_steps, free_steps + steps_per_event * events_)),
+        most_sounding_(std::min(max_sounding_steps, free_sounding_steps + sounding_steps_per_event * events_)) {
     pair_notes(file, {settings.percussion, settings.sustain}, list_);
   }
 
@@ -172,8 +177,8 @@ class Decoder {
       if (heard && note.duration > 0) end_tick = std::max(end_tick, note.onset + note.duration);
     }
     const int64_t steps = end_tick > 0 ? step_of_(end_tick - 1) + 1 : 0;
-    require(steps <= max_steps, "decode: a note sounds at or after step ", max_steps, ", expected a piece of at most ", max_steps,
-            " steps");
+    require(steps <= most_steps_, "decode: a note sounds at or after step ", most_steps_, ", expected a piece of at most ",
+            most_steps_, " steps for ", events_, " events");
     return steps;
   }
 
@@ -187,8 +192,8 @@ class Decoder {
       if (note.duration == 0) continue;
       const int64_t last = step_of_(note.onset + note.duration - 1);
       sounding_ += last - first + 1;
-      require(sounding_ <= max_sounding_steps, "decode: notes sound for more than ", max_sounding_steps,
-              " steps together, expected at most so many");
+      require(sounding_ <= most_sounding_, "decode: notes sound for more than ", most_sounding_,
+              " steps together, expected at most so many for ", events_, " events");
       voices[n].sound(last, note.velocity, grid, n);
     }
     for (auto& voices : parts_) {
@@ -200,6 +205,7 @@ class Decoder {
   const bool by_channel_;
   const RollSettings& settings_;
   StepMap step_of_;
+  const int64_t events_, most_steps_, most_sounding_;
   NoteList list_;
   std::array<std::vector<Voice>, 16> parts_;  // a track's, or in format 0 a channel's voices: none until its first note
   int64_t dropped_notes_ = 0, sounding_ = 0;

@@ -11,6 +11,9 @@ namespace poph {
 
 inline constexpr int64_t max_steps = int64_t{1} << 20;           // of a piece: 36 hours of sixteenths at 120 beats a minute
 inline constexpr int64_t max_sounding_steps = int64_t{1} << 28;  // of all notes of a file together, each counted on its own
+// A file is allowed as much of that as its events account for, so that a few bytes do not ask for much memory.
+inline constexpr int64_t free_steps = int64_t{1} << 16, steps_per_event = 64;
+inline constexpr int64_t free_sounding_steps = int64_t{1} << 20, sounding_steps_per_event = 1024;
 inline constexpr int64_t ticks_per_quarter_written = 480;
 
 struct RollSettings {
@@ -85,6 +88,7 @@ struct DecodeReport {
   double seconds = 0;
 };
 
+// Error where the piece is longer, or its notes sound longer, than the limits above.
 Roll decode(const MidiFile& file, const RollSettings& settings, DecodeReport* report = nullptr);
 
 // A format-0 file at 480 ticks per quarter, which steps_per_quarter must divide.

@@ -50,20 +50,24 @@ Json inspect_midi(const InspectOptions& options) {
   std::vector<uint8_t> buffer;
   const Config config = parse_config("model.blocks = [{ kind = \"lstm_time\" }]", "poph inspect", options.overrides);
   DecodeReport report;
+  MidiFile midi;
   const Roll roll = [&] {
     try {
-      return decode(parse_midi(read_file(options.path, buffer)), roll_settings(config.data), &report);
+      parse_midi(read_file(options.path, buffer), midi);
+      return decode(midi, roll_settings(config.data), &report);
     } catch (const Error& error) {
       const std::string_view what = error.what();
       fail(what.find(options.path) == what.npos ? options.path + ": " : "", what);
     }
   }();
   const Tonality music = tonality(roll);
-  return Json{{"steps", roll.steps()}, {"sounding_cells", roll.sounding_cells()}, {"replays", roll.replays()},
+  Json found{{"steps", roll.steps()}, {"sounding_cells", roll.sounding_cells()}, {"replays", roll.replays()},
               {"volume_sum", roll.volume_sum()}, {"dropped_notes", report.dropped_notes}, {"tracks", report.tracks},
               {"seconds", report.seconds}, {"lowest_note", config.data.lowest_note}, {"notes", config.data.notes},
               {"steps_per_quarter", config.data.steps_per_quarter}, {"note_ons", music.notes}, {"key", music.key}, {"in_key", music.in_key},
               {"pitch_classes", music.pitch_classes}};
+  if (!midi.salvaged.empty()) found["salvaged"] = joined("byte ", midi.salvaged_at, ": ", midi.salvaged);
+  return found;
 }
 
 Json inspect_checkpoint(const std::string& path) {

@@ -24,70 +24,113 @@ struct PlainTrack {
 struct PlainFile {
   int format = 0, division = 0;
   std::vector<PlainTrack> tracks;
+  std::string_view salvaged;
+  size_t salvaged_at = 0;
 };
 
 class PlainReader {
  public:
-  explicit PlainReader(const Bytes& bytes) : bytes_(bytes), end_(bytes.size()) {}
+  explicit PlainReader(const Bytes& bytes) : bytes_(bytes.begin(), bytes.end()) {}
 
   PlainFile read() {
-    PlainFile file;
-    if (kind() != "MThd") throw PlainRefusal{0};
-    if (bytes_.size() < 14) throw PlainRefusal{bytes_.size()};
-    const uint64_t length = number(4, 4);
-    if (length < 6 || length > bytes_.size() - 8) throw PlainRefusal{4};
-    file.format = static_cast<int>(number(8, 2));
-    const uint64_t announced = number(10, 2);
-    file.division = static_cast<int>(number(12, 2));
-    if (file.format > 2) throw PlainRefusal{8};
-    if (file.division == 0) throw PlainRefusal{12};
-    if (file.division >= 0x8000) {
-      const int frames = 256 - file.division / 256;
-      if ((frames != 24 && frames != 25 && frames != 29 && frames != 30) || file.division % 256 == 0) throw PlainRefusal{12};
+    const size_t begin = bytes_.find("MThd");
+    if (begin == std::string::npos) throw PlainRefusal{0};
+    if (begin != 0) odd(bytes_.starts_with("RIFF") ? "a RIFF wrapper" : "bytes before the header", 0);
+    if (bytes_.size() < begin + 14) throw PlainRefusal{bytes_.size()};
+    file_.format = static_cast<int>(number(begin + 8, 2));
+    const uint64_t announced = number(begin + 10, 2);
+    file_.division = static_cast<int>(number(begin + 12, 2));
+    if (file_.format > 2) throw PlainRefusal{begin + 8};
+    if (file_.division == 0) throw PlainRefusal{begin + 12};
+    if (file_.division >= 0x8000) {
+      const int frames = 256 - file_.division / 256;
+      if ((frames != 24 && frames != 25 && frames != 29 && frames != 30) || file_.division % 256 == 0)
+        throw PlainRefusal{begin + 12};
     }
-    for (at_ = 8 + length; at_ < bytes_.size();) {
-      const bool enough = !file.tracks.empty() && file.tracks.size() >= announced;
-      if (bytes_.size() - at_ < 8) {
-        if (enough) break;
-        throw PlainRefusal{at_};
-      }
-      const bool is_track = kind() == "MTrk";
-      const size_t begin = at_ + 8, size = number(at_ + 4, 4);
-      if (size > bytes_.size() - begin) {
-        if (enough && !is_track) break;
-        throw PlainRefusal{at_};
-      }
-      at_ = begin;
-      end_ = begin + size;
-      if (is_track) file.tracks.push_back(track());
-      at_ = begin + size;
-      end_ = bytes_.size();
+    size_t next = begin + 8 + number(begin + 4, 4);
+    if (number(begin + 4, 4) < 6 || next > bytes_.size()) {
+      odd("a wrong chunk length", begin + 4);
+      next = begin + 14;
     }
-    if (file.tracks.empty()) throw PlainRefusal{bytes_.size()};
-    return file;
+    while (next < bytes_.size()) next = chunk(next, announced);
+    if (file_.tracks.empty()) throw PlainRefusal{bytes_.size()};
+    if (file_.tracks.size() != announced) odd("a wrong number of tracks", begin + 10);
+    return file_;
   }
 
  private:
-  std::string kind() const {
-    std::string text;
-    for (size_t i = at_; i < std::min(at_ + 4, bytes_.size()); ++i) text += static_cast<char>(bytes_[i]);
-    return text;
+  struct Stop {
+    std::string_view what;
+    size_t byte;
+  };
+
+  void odd(std::string_view what, size_t byte) {
+    if (!file_.salvaged.empty()) return;
+    file_.salvaged = what;
+    file_.salvaged_at = byte;
   }
 
   uint64_t number(size_t at, int count) const {
     uint64_t value = 0;
-    for (int i = 0; i < count; ++i) value = value * 256 + bytes_.at(at + i);
+    for (int i = 0; i < count; ++i) value = value * 256 + static_cast<uint8_t>(bytes_.at(at + i));
     return value;
   }
 
+  bool goes_on(size_t at) const {
+    if (at == bytes_.size()) return true;
+    if (at + 8 > bytes_.size()) return false;
+    const std::string kind = bytes_.substr(at, 4);
+    if (kind == "MTrk") return true;
+    for (const char c : kind)
+      if (c < ' ' || c > '~') return false;
+    return at + 8 + number(at + 4, 4) <= bytes_.size();
+  }
+
+  size_t next_track(size_t at) const {
+    const size_t found = bytes_.find("MTrk", at);
+    return found == std::string::npos || found + 8 > bytes_.size() ? bytes_.size() : found;
+  }
+
+  // Reads the chunk at `begin` and returns where the next one is to be looked for.
+  size_t chunk(size_t begin, uint64_t announced) {
+    if (!goes_on(begin)) {
+      const size_t next = next_track(begin);
+      if (next != bytes_.size() || file_.tracks.size() >= announced) odd("bytes between or behind the chunks", begin);
+      return next;
+    }
+    const size_t stated = begin + 8 + number(begin + 4, 4);
+    if (bytes_.substr(begin, 4) != "MTrk") return stated;
+    const bool believed = stated <= bytes_.size() && goes_on(stated);
+    at_ = begin + 8;
+    end_ = believed ? stated : next_track(at_);
+    file_.tracks.emplace_back();
+    std::optional<Stop> fault;
+    bool ended = false;
+    try {
+      while (at_ < end_ && !ended) ended = event(file_.tracks.back());
+    } catch (const Stop& stop) {
+      fault = stop;
+    }
+    status_ = 0;
+    if (believed && fault) odd(fault->what, fault->byte);
+    if (believed && !fault && !ended) odd("a track without an end-of-track event", end_);
+    if (believed) return stated;
+    if (ended && at_ == stated) return stated;
+    if (!ended && stated > bytes_.size() && end_ == bytes_.size())
+      odd("the file is cut off within a track", end_);
+    else
+      odd("a wrong chunk length", begin + 4);
+    return end_;
+  }
+
   int byte() {
-    if (at_ == end_) throw PlainRefusal{at_};
-    return bytes_[at_++];
+    if (at_ == end_) throw Stop{"an event cut off by its track's end", at_};
+    return static_cast<uint8_t>(bytes_[at_++]);
   }
 
   int data_byte() {
     const int value = byte();
-    if (value > 127) throw PlainRefusal{at_ - 1};
+    if (value > 127) throw Stop{"a data byte above 0x7f", at_ - 1};
     return value;
   }
 
@@ -99,53 +142,49 @@ class PlainReader {
       value = value * 128 + next % 128;
       if (next < 128) return value;
     }
-    throw PlainRefusal{start};
+    throw Stop{"a delta time or length of more than 4 bytes", start};
   }
 
   void skip_block() {
     const size_t start = at_;
     const auto length = static_cast<size_t>(quantity());
-    if (length > end_ - at_) throw PlainRefusal{start};
+    if (length > end_ - at_) throw Stop{"an event longer than its track", start};
     at_ += length;
   }
 
-  PlainTrack track() {
-    PlainTrack track;
-    int status = 0;
-    while (at_ < end_) {
-      track.end_tick += quantity();
-      int first = byte();
-      if (first == 0xFF) {
-        const int type = byte();
-        skip_block();
-        if (type == 0x2F) break;
-        continue;
-      }
-      if (first == 0xF0 || first == 0xF7) {
-        skip_block();
-        continue;
-      }
-      if (first > 0xF0) throw PlainRefusal{at_ - 1};
-      if (first >= 0x80) {
-        status = first;
-        first = data_byte();
-      }
-      if (status == 0) throw PlainRefusal{at_ - 1};
-      const int kind = status / 16, channel = status % 16;
-      const int second = kind == 0xC || kind == 0xD ? 0 : data_byte();
-      const auto keep = [&](int as) {
-        track.events.push_back({track.end_tick, static_cast<uint8_t>(as), static_cast<uint8_t>(channel),
-                                static_cast<uint8_t>(first), static_cast<uint8_t>(second)});
-      };
-      if (kind == 0x9) keep(second > 0 ? 0x90 : 0x80);
-      if (kind == 0x8) keep(0x80);
-      if (kind == 0xB && first == 64) keep(0xB0);
+  // One event; whether it is the end of the track, which lies at the last whole event.
+  bool event(PlainTrack& track) {
+    const int64_t tick = track.end_tick + quantity();
+    int first = byte();
+    if (first == 0xFF || first == 0xF0 || first == 0xF7) {
+      const int type = first == 0xFF ? byte() : 0;
+      skip_block();
+      track.end_tick = tick;
+      return type == 0x2F;
     }
-    return track;
+    if (first > 0xF0) throw Stop{"an undefined status", at_ - 1};
+    if (first >= 0x80) {
+      status_ = first;
+      first = data_byte();
+    }
+    if (status_ == 0) throw Stop{"a data byte without a status before it", at_ - 1};
+    const int kind = status_ / 16, channel = status_ % 16;
+    const int second = kind == 0xC || kind == 0xD ? 0 : data_byte();
+    const auto keep = [&](int as) {
+      track.events.push_back({tick, static_cast<uint8_t>(as), static_cast<uint8_t>(channel), static_cast<uint8_t>(first),
+                              static_cast<uint8_t>(second)});
+    };
+    if (kind == 0x9) keep(second > 0 ? 0x90 : 0x80);
+    if (kind == 0x8) keep(0x80);
+    if (kind == 0xB && first == 64) keep(0xB0);
+    track.end_tick = tick;
+    return false;
   }
 
-  const Bytes& bytes_;
-  size_t at_ = 0, end_;
+  const std::string bytes_;
+  PlainFile file_;
+  size_t at_ = 0, end_ = 0;
+  int status_ = 0;
 };
 
 struct PlainNote {
@@ -303,7 +342,7 @@ inline void mutate(Bytes& file, Random& random) {
 
 // What came of the files so far: a comparison that never gets anywhere proves nothing.
 struct Compared {
-  int refused = 0, read = 0, rolls = 0;
+  int refused = 0, read = 0, salvaged = 0, rolls = 0;
 };
 
 // How the two ways of reading differ on a file, in a few words; empty when they do not.
@@ -326,6 +365,9 @@ inline std::string difference(const Bytes& bytes, const RollSettings& settings, 
   }
   if (!plain) return joined("read what is to be refused at byte ", refused_at);
   ++compared.read;
+  compared.salvaged += !file.salvaged.empty();
+  if (file.salvaged != plain->salvaged || file.salvaged_at != plain->salvaged_at)
+    return joined("salvaged '", file.salvaged, "' at ", file.salvaged_at, ", expected '", plain->salvaged, "' at ", plain->salvaged_at);
 
   if (file.format != plain->format || file.ticks_per_quarter != (plain->division < 0x8000 ? plain->division : 0)) return "header";
   if (file.tracks.size() != plain->tracks.size()) return "number of tracks";

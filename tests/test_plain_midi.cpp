@@ -15,10 +15,11 @@ BOOST_AUTO_TEST_CASE(random_files_read_alike) {
     BOOST_TEST_REQUIRE(difference(file, random_settings(random), compared) == "", "file " << i);
   }
   BOOST_TEST(compared.refused == 0);
+  BOOST_TEST(compared.salvaged > 500);  // those without an end of track
   BOOST_TEST(compared.rolls > 2000);
 }
 
-BOOST_AUTO_TEST_CASE(mutated_files_read_alike_or_are_refused_at_the_same_byte) {
+BOOST_AUTO_TEST_CASE(mutated_files_read_alike_with_the_same_complaint) {
   Random random{22};
   Compared compared;
   for (int i = 0; i < 20000; ++i) {
@@ -26,7 +27,8 @@ BOOST_AUTO_TEST_CASE(mutated_files_read_alike_or_are_refused_at_the_same_byte) {
     mutate(file, random);
     BOOST_TEST_REQUIRE(difference(file, random_settings(random), compared) == "", "file " << i);
   }
-  BOOST_TEST(compared.refused > 5000);
+  BOOST_TEST(compared.refused > 1000);
+  BOOST_TEST(compared.salvaged > 5000);
   BOOST_TEST(compared.rolls > 2000);
 }
 

@@ -136,17 +136,26 @@ BOOST_AUTO_TEST_CASE(hostile_lengths_cost_nothing) {
   const Bytes longest = {0xFF, 0xFF, 0xFF, 0x7F};
   for (int division : {1, 4, 480, (256 - 25) << 8 | 40, (256 - 24) << 8 | 1})
     BOOST_CHECK_EXCEPTION(decoded(Bytes{0, 0x90, 60, 9} + longest + Bytes{60, 0}, two_notes, division), Error,
-                          says("decode: a note sounds at or after step 1048576, expected a piece of at most 1048576 steps"));
+                          says("decode: a note sounds at or after step 65664, expected a piece of at most 65664 steps for 2 events"));
   BOOST_TEST(decoded(Bytes{0, 0x90, 60, 9, 1, 60, 0} + longest + Bytes{0xFF, 0x2F, 0}) == "9 .|");  // silence is cut anyway
   BOOST_TEST(decoded(Bytes{0, 0x90, 60, 9, 1, 60, 0} + longest + Bytes{60, 9, 0, 60, 0}) == "9 .|");
-  // The longest piece there may be, and in 65535 tracks together far too much of it.
-  const Bytes hours = {0, 0x90, 60, 9, 0xBF, 0xFF, 0x7F, 60, 0};
+  // As long as two events allow; with enough of them the longest piece there may be.
+  const auto held_for = [](int64_t ticks) {
+    return Bytes{0, 0x90, 60, 9, uint8_t(0x80 | ticks >> 14), uint8_t(0x80 | (ticks >> 7 & 0x7F)), uint8_t(ticks & 0x7F), 60, 0};
+  };
+  BOOST_TEST(decoded(held_for(65664)).size() == 65664 * 4u);
+  BOOST_CHECK_EXCEPTION(decoded(held_for(65665)), Error, says("at or after step 65664"));
+  Bytes hours = held_for((1 << 20) - 1);
+  for (int i = 0; i < 16384; ++i) hours = std::move(hours) + Bytes{0, 61, 0};
   BOOST_TEST(decode(parse_midi(one_track(hours)), two_notes).steps() == max_steps - 1);
-  Bytes many = header(1, 65535, 4);
-  const Bytes track = chunk("MTrk", hours);
-  for (int i = 0; i < 65535; ++i) many.insert(many.end(), track.begin(), track.end());
+  Bytes more = std::move(hours) + Bytes{0x20, 60, 9, 1, 60, 0};
+  BOOST_CHECK_EXCEPTION(decoded(more), Error, says("expected a piece of at most 1048576 steps for"));
+  // In 1000 tracks together far too much of what each is allowed.
+  Bytes many = header(1, 1000, 4);
+  const Bytes track = chunk("MTrk", held_for(65664));
+  for (int i = 0; i < 1000; ++i) many.insert(many.end(), track.begin(), track.end());
   BOOST_CHECK_EXCEPTION(decode(parse_midi(many), two_notes), Error,
-                        says("decode: notes sound for more than 268435456 steps together"));
+                        says("decode: notes sound for more than 3096576 steps together"));
   const auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   BOOST_TEST(seconds < 30.0);
 }
