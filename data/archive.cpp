@@ -64,7 +64,8 @@ struct ArchiveReader::State {
   std::string message() const {
     const char* text = archive_error_string(handle);
     std::string line = text ? text : "damaged";
-    std::replace_if(line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
+    std::replace_if(
+        line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
     return line;
   }
 
@@ -134,9 +135,11 @@ struct ArchiveReader::State {
     const Utf8Names names;
     if (archive_read_open1(handle) != ARCHIVE_OK) {
       if (failure) std::rethrow_exception(failure);
-      complain(message());
+      complain_of_format();
     }
   }
+
+  [[noreturn]] void complain_of_format() const { complain("no archive of .tar or .zip: ", message()); }
 
   // All of a member's blocks; its reason where they are not to be had. `keep` is false for what is only passed over, which has to
   // be expanded here too: libarchive's own skipping knows no bound.
@@ -215,8 +218,8 @@ bool ArchiveReader::next(ArchiveMember& member) {
     archive_entry* entry = nullptr;
     const int status = archive_read_next_header(s.handle, &entry);
     if (status == ARCHIVE_EOF) return false;
-    if (status < ARCHIVE_WARN) {  // RETRY: a damaged header, and perhaps another one behind it
-      if (s.members == 0 && archive_format(s.handle) == 0 && !s.failure) s.complain("no archive of .tar or .zip: ", s.message());
+    if (status != ARCHIVE_OK && status != ARCHIVE_WARN) {  // RETRY: a damaged header, and perhaps another one behind it
+      if (s.members == 0 && archive_format(s.handle) == 0 && !s.failure) s.complain_of_format();
       s.note_damage(s.message());
       s.check_expansion(0);
       if (status == ARCHIVE_RETRY) continue;

@@ -14,9 +14,9 @@ namespace poph {
 
 // What bounds the work on an archive that lies, or was made to hurt.
 struct ArchiveLimits {
-  int64_t member_bytes = max_file_bytes;         // a larger member is skipped
-  int64_t free_expansion = int64_t{256} << 20;   // bytes that any archive may expand to ..
-  int64_t expansion = 100;                       // .. and how many more for each byte of it that was read
+  int64_t member_bytes = max_file_bytes;        // a larger member is skipped
+  int64_t free_expansion = int64_t{256} << 20;  // bytes that any archive may expand to ..
+  int64_t expansion = 100;                      // .. and how many more for each byte of it that was read
 };
 
 struct ArchiveMember {

@@ -57,7 +57,8 @@ int64_t write_entry(const std::string& path, const Source& source) {
   std::error_code error;
   fs::create_directories(path, error);
   require(!error, "cannot make the folder ", path, ": ", error.message());
-  Json index{{"format", format}, {"key", fs::path(path).filename().string()}, {"damage", source.damage}, {"parts", Json::array()}};
+  Json index{
+      {"format", format}, {"key", fs::path(path).filename().string()}, {"damage", source.damage}, {"parts", Json::array()}};
   int64_t written = 0;
   std::string part;
   const auto finish_part = [&] {
@@ -93,7 +94,8 @@ int64_t read_entry(const std::string& path, const ReadSettings& settings, Source
     const auto work = [&](size_t) {
       for (size_t i; (i = next++) < parts.size();) {
         const std::string bytes = read_file(part_of(path, i));
-        require(listed[i].at("bytes") == bytes.size() && listed[i].at("checksum") == checksum(bytes), part_of(path, i), " is damaged");
+        require(listed[i].at("bytes") == bytes.size() && listed[i].at("checksum") == checksum(bytes), part_of(path, i),
+                " is damaged");
         read_pieces(bytes, settings.roll.lowest_note, settings.roll.notes, parts[i]);
         if (!settings.watch) continue;
         const std::lock_guard guard(lock);
@@ -146,7 +148,8 @@ int64_t tidy_entries(const std::string& folder, const std::string& kept, int64_t
     all += bytes;
     const bool whole = has_entry(at->path());
     const auto used = fs::last_write_time(whole ? at->path() / "index" : at->path(), gone);
-    if (!gone && at->path() != kept && (whole || used < yesterday)) entries.push_back({whole ? used : fs::file_time_type::min(), at->path(), bytes});
+    if (!gone && at->path() != kept && (whole || used < yesterday))
+      entries.push_back({whole ? used : fs::file_time_type::min(), at->path(), bytes});
   }
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.used < b.used; });
   for (const Entry& entry : entries) {

@@ -21,6 +21,13 @@ std::string fingerprint_of(const RollSettings& roll, std::vector<uint64_t> hashe
   return fmt::format("{:016x}", hash);
 }
 
+// A name as it can be shown anywhere: what strangers put into an archive may move a terminal's cursor.
+std::string label_of(std::string name) {
+  std::replace_if(
+      name.begin(), name.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
+  return name;
+}
+
 // All that the cache does not have, read: first every file in one go, then one archive after the other.
 void read_sources(std::vector<Source>& sources, const CorpusSettings& settings, std::vector<std::string>& remarks) {
   ReadSettings reading{settings.roll, settings.max_file_bytes, settings.threads, false, settings.watch};
@@ -81,7 +88,8 @@ Corpus load_corpus(const CorpusSettings& settings) {
     corpus.files += source.kind == Source::Kind::chords ? 1 : std::ssize(source.pieces);
     for (ReadPiece& piece : source.pieces) {
       if (!piece.reason.empty())
-        (piece.roll ? corpus.salvaged : corpus.skipped).push_back({source.path_of(piece.name), std::move(piece.reason), piece.whole_file});
+        (piece.roll ? corpus.salvaged : corpus.skipped)
+            .push_back({source.path_of(piece.name), std::move(piece.reason), piece.whole_file});
       if (!piece.roll) continue;
       hashes.push_back(piece.hash);
       if (piece.split < 0) to_split.push_back({piece.hash, piece.name});
@@ -90,7 +98,8 @@ Corpus load_corpus(const CorpusSettings& settings) {
     }
   }
   if (hashes.empty())
-    fail("data: none of ", corpus.files, " files can be used; the first, ", corpus.skipped.at(0).path, ": ", corpus.skipped[0].reason);
+    fail("data: none of ", corpus.files, " files can be used; the first, ", corpus.skipped.at(0).path, ": ",
+         corpus.skipped[0].reason);
   corpus.fingerprint = fingerprint_of(settings.roll, std::move(hashes));
 
   const std::vector<int> sides = split_pieces(to_split, settings.split, settings.held_out, settings.seed);
@@ -100,7 +109,7 @@ Corpus load_corpus(const CorpusSettings& settings) {
       if (!piece.roll) continue;
       const bool ours = piece.split < 0;
       const int split = ours ? *side++ : piece.split;
-      Piece used{std::move(piece.name), std::move(piece.roll)};
+      Piece used{label_of(std::move(piece.name)), std::move(piece.roll)};
       if (ours && settings.split == Split::none) {
         corpus.valid.push_back(used);
         ++corpus.shared;

@@ -12,7 +12,7 @@
 namespace poph {
 
 struct Piece {
-  std::string name;  // the path within its source, and for a chord file the split and index
+  std::string name;  // the path within its source, control characters as "?"; for a chord file the split and index, too
   std::shared_ptr<const Roll> roll;
 };
 
@@ -24,12 +24,12 @@ struct Skipped {
 struct CorpusSettings {
   std::vector<std::string> sources;  // folders (searched through), archives (data/file_names.h), MIDI files, chord .json files
   RollSettings roll;
-  int64_t channels = 3;                                    // a chord file is an error unless 1
-  int64_t max_file_bytes = poph::max_file_bytes;           // a larger MIDI file is skipped
-  Split split = Split::share;                              // chord files bring their own splits
-  double held_out = 0.05;                                  // the share
-  uint64_t seed = 1;                                       // of the split
-  int threads = 0;                                         // 0: one per core
+  int64_t channels = 3;                           // a chord file is an error unless 1
+  int64_t max_file_bytes = poph::max_file_bytes;  // a larger MIDI file is skipped
+  Split split = Split::share;                     // chord files bring their own splits
+  double held_out = 0.05;                         // the share
+  uint64_t seed = 1;                              // of the split
+  int threads = 0;                                // 0: one per core
   CacheSettings cache;
   WatchReading watch;
 };
@@ -37,8 +37,8 @@ struct CorpusSettings {
 struct Corpus {
   std::vector<Piece> train, valid, test;  // each in the order of the sources, and in each of these of the files' paths
   std::vector<Skipped> skipped;
-  std::vector<Skipped> salvaged;                    // files that are damaged, and read as far as that goes: what is wrong with them
-  std::vector<std::string> remarks;                 // on archives that are damaged themselves, and on the cache
+  std::vector<Skipped> salvaged;     // files that are damaged, and read as far as that goes: what is wrong with them
+  std::vector<std::string> remarks;  // on archives that are damaged themselves, and on the cache
   int64_t files = 0, dropped_notes = 0, steps = 0;  // files tried; of the pieces used, each piece once
   int64_t shared = 0;                               // pieces that are in train and in valid
   std::string fingerprint;  // 16 hex digits: of the roll settings and the used files' contents, whatever their names

@@ -10,7 +10,8 @@ namespace poph {
 inline bool ends_with_one_of(std::string_view name, std::initializer_list<std::string_view> endings) {
   const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + ('a' - 'A') : a) == b; };
   return std::any_of(endings.begin(), endings.end(), [&](std::string_view end) {
-    return name.size() >= end.size() && std::equal(end.begin(), end.end(), name.end() - std::ssize(end), [&](char e, char c) { return same(c, e); });
+    return name.size() >= end.size() &&
+           std::equal(end.begin(), end.end(), name.end() - std::ssize(end), [&](char e, char c) { return same(c, e); });
   });
 }
 

@@ -6,8 +6,8 @@
 
 namespace poph {
 
-// Runs work(0) in this thread and work(1) to work(count - 1) in others. What the first of them throws comes out here, after stop()
-// has told the others and all have come back.
+// Runs work(0) in this thread and work(1) to work(count - 1) in others. What the first of them throws comes out here, after
+// stop() has told the others and all have come back.
 template <class Work, class Stop>
 void in_threads(size_t count, const Work& work, const Stop& stop) {
   std::mutex lock;

@@ -21,8 +21,9 @@ namespace {
 void keep_or_skip(Roll roll, ReadPiece& piece) {
   if (roll.sounding_cells() > 0)
     piece.roll = std::make_shared<const Roll>(std::move(roll));
-  else
-    piece.reason = piece.dropped_notes == 0 ? "no note sounds" : fmt::format("all {} notes are out of range", piece.dropped_notes);
+  else if (piece.reason.empty())  // otherwise that is why
+    piece.reason =
+        piece.dropped_notes == 0 ? "no note sounds" : fmt::format("all {} notes are out of range", piece.dropped_notes);
 }
 
 // One thread's reader: its buffers serve file after file.
@@ -165,7 +166,8 @@ void read_files(const std::vector<Source*>& sources, const ReadSettings& setting
       if (source.kind == Source::Kind::chords)
         source.pieces = reader.chord_file(name, source.path);
       else
-        source.pieces[files[i].second] = reader.midi_file(name, source.kind == Source::Kind::file ? source.path : source.path_of(name));
+        source.pieces[files[i].second] =
+            reader.midi_file(name, source.kind == Source::Kind::file ? source.path : source.path_of(name));
       if (!settings.watch) continue;
       const std::lock_guard guard(lock);
       ++progress.files;
@@ -214,7 +216,8 @@ void read_archive(Source& source, const ReadSettings& settings) {
   in_threads(static_cast<size_t>(settings.threads), work, [&] { waiting.stop(); });
   source.damage = archive.damage();
   source.pieces.assign(std::make_move_iterator(pieces.begin()), std::make_move_iterator(pieces.end()));
-  std::stable_sort(source.pieces.begin(), source.pieces.end(), [](const ReadPiece& a, const ReadPiece& b) { return a.name < b.name; });
+  std::stable_sort(source.pieces.begin(), source.pieces.end(),
+                   [](const ReadPiece& a, const ReadPiece& b) { return a.name < b.name; });
 }
 
 }  // namespace poph

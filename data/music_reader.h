@@ -21,8 +21,8 @@ struct ReadSettings {
   RollSettings roll;
   int64_t max_file_bytes = poph::max_file_bytes;
   int threads = 1;
-  bool digests = false;      // of each file
-  WatchReading watch;        // after each file, from the reading threads, one at a time
+  bool digests = false;  // of each file
+  WatchReading watch;    // after each file, from the reading threads, one at a time
 };
 
 // Each source's pieces, in the order of its names; a chord file's in its own order. Error: a chord file that is malformed.

@@ -19,7 +19,8 @@ void append_text(std::string_view text, std::string& bytes) {
 
 class PieceReader {
  public:
-  PieceReader(std::string_view bytes, int64_t lowest_note, int64_t notes) : left_(bytes), lowest_note_(lowest_note), notes_(notes) {}
+  PieceReader(std::string_view bytes, int64_t lowest_note, int64_t notes)
+      : left_(bytes), lowest_note_(lowest_note), notes_(notes) {}
 
   bool at_end() const { return left_.empty(); }
 

@@ -19,15 +19,17 @@ constexpr size_t key_digits = 64;
 
 std::string text_of(const ReadSettings& settings) {
   const RollSettings& roll = settings.roll;
-  return fmt::format("reader {}, notes {} from {}, {} steps per quarter, percussion {}, sustain {}, files up to {}", reader_version, roll.notes,
-                     roll.lowest_note, roll.steps_per_quarter, roll.percussion, roll.sustain, settings.max_file_bytes);
+  return fmt::format("reader {}, notes {} from {}, {} steps per quarter, percussion {}, sustain {}, files up to {}",
+                     reader_version, roll.notes, roll.lowest_note, roll.steps_per_quarter, roll.percussion, roll.sustain,
+                     settings.max_file_bytes);
 }
 
 std::string megabytes(int64_t bytes) { return fmt::format("{:.1f} MB", static_cast<double>(bytes) * 1e-6); }
 
 }  // namespace
 
-CachedSource::CachedSource(const CacheSettings& cache, const ReadSettings& settings, Source& source, std::vector<std::string>& remarks)
+CachedSource::CachedSource(const CacheSettings& cache, const ReadSettings& settings, Source& source,
+                           std::vector<std::string>& remarks)
     : cache_(cache), settings_(settings), source_(source), remarks_(remarks), settings_text_(text_of(settings)) {
   const bool folder = source.kind == Source::Kind::folder;
   if (cache.folder.empty() || (!folder && source.kind != Source::Kind::archive)) return;
@@ -87,7 +89,8 @@ bool CachedSource::read(const std::string& key) {
     const int64_t bytes = read_entry(path, settings_, source_);
     if (bytes == 0) return false;
     mark_used(path);
-    remarks_.push_back(fmt::format("cache: {} files of {} as they were read before ({} in {})", source_.pieces.size(), source_.path, megabytes(bytes), path));
+    remarks_.push_back(fmt::format("cache: {} files of {} as they were read before ({} in {})", source_.pieces.size(),
+                                   source_.path, megabytes(bytes), path));
     return true;
   } catch (const Error& error) {
     damaged_ = true;
@@ -119,8 +122,8 @@ void CachedSource::keep() {
     require(folder || stamps_of(paths_).key == stamps_.key, "it was changed while it was read");
     if (damaged_ || !has_entry(path)) {
       const int64_t bytes = write_entry(path, source_), all = tidy_entries(cache_.folder, path, most_cache_bytes);
-      remarks_.push_back(fmt::format("cache: keeps what was read of {} for the next start ({} in {}; {} in all)", source_.path, megabytes(bytes), path,
-                                     megabytes(all)));
+      remarks_.push_back(fmt::format("cache: keeps what was read of {} for the next start ({} in {}; {} in all)", source_.path,
+                                     megabytes(bytes), path, megabytes(all)));
     }
     if (folder && stamps_.settled) write_file_durably(stamps_path(), key_ + "\n");
   } catch (const Error& error) {

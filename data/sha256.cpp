@@ -33,7 +33,8 @@ void Sha256::add(const std::string& text) {
 
 std::string Sha256::finish() {
   std::array<unsigned char, 32> digest;
-  require(EVP_DigestFinal_ex(state_->context, digest.data(), nullptr) == 1 && EVP_DigestInit_ex(state_->context, nullptr, nullptr) == 1,
+  require(EVP_DigestFinal_ex(state_->context, digest.data(), nullptr) == 1 &&
+              EVP_DigestInit_ex(state_->context, nullptr, nullptr) == 1,
           "SHA-256: OpenSSL failed");
   std::string text;
   for (unsigned char byte : digest) text += fmt::format("{:02x}", byte);

@@ -39,7 +39,8 @@ int side_of(const std::string& name) {
   const size_t slash = name.rfind('/');
   const char first = name[slash == name.npos ? 0 : slash + 1];
   const bool hex = (first >= '0' && first <= '9') || (first >= 'a' && first <= 'f') || (first >= 'A' && first <= 'F');
-  require(hex, "data.split = \"first_hex_digit\": found the file ", name, ", expected names that begin with a hexadecimal digit, as Lakh's do");
+  require(hex, "data.split = \"first_hex_digit\": found the file ", name,
+          ", expected names that begin with a hexadecimal digit, as Lakh's do");
   return first == 'e' || first == 'E' ? 1 : first == 'f' || first == 'F' ? 2 : 0;
 }
 

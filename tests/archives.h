@@ -52,7 +52,8 @@ inline Bytes archive_of(const std::string& kind, const std::vector<Entry>& entri
     archive_entry_free(entry);
     writer.well(status);
     if (!one.bytes.empty())
-      require(archive_write_data(writer.handle, one.bytes.data(), one.bytes.size()) == std::ssize(one.bytes), "archive_of: ", one.name);
+      require(archive_write_data(writer.handle, one.bytes.data(), one.bytes.size()) == std::ssize(one.bytes),
+              "archive_of: ", one.name);
   }
   writer.well(archive_write_close(writer.handle));
   bytes.resize(used);

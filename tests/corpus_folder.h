@@ -36,14 +36,16 @@ inline std::string corpus_error(const CorpusSettings& settings) {
 
 // Everything of a corpus that must not depend on how it was read, with `source` in paths as "*".
 inline std::string told(const Corpus& corpus, const std::string& source) {
-  std::string text = joined(corpus.fingerprint, " ", corpus.files, " ", corpus.steps, " ", corpus.dropped_notes, " ", corpus.shared, "\n");
+  std::string text =
+      joined(corpus.fingerprint, " ", corpus.files, " ", corpus.steps, " ", corpus.dropped_notes, " ", corpus.shared, "\n");
   for (const auto* split : {&corpus.train, &corpus.valid, &corpus.test}) {
     text += "split\n";
     for (const auto& piece : *split) text += piece.name + " " + text_of(*piece.roll) + "\n";
   }
   for (const auto* list : {&corpus.skipped, &corpus.salvaged}) {
     text += "faults\n";
-    for (const auto& file : *list) text += joined(file.path.starts_with(source) ? "*" + file.path.substr(source.size()) : file.path, ": ", file.reason, "\n");
+    for (const auto& file : *list)
+      text += joined(file.path.starts_with(source) ? "*" + file.path.substr(source.size()) : file.path, ": ", file.reason, "\n");
   }
   return text;
 }
@@ -56,12 +58,23 @@ inline std::map<std::string, Bytes> mixed_files(int count) {
     const std::string name = joined("0123456789abcdef"[i * 7 % 16], "/", i * 7 % 16 < 10 ? i * 7 % 16 : 0, "piece", i, ".mid");
     Bytes file = whole;
     switch (i % 9) {
-      case 2: file.resize(file.size() * 2 / 3); break;
-      case 3: file = Bytes(i % 4, 'x'); break;
-      case 4: file[30 + i % 20] |= 0x80; break;
-      case 5: file[12] = file[13] = 0; break;
-      case 6: file = Bytes{'R', 'I', 'F', 'F', 0, 0, 0, 0} + file; break;
-      default: break;
+      case 2:
+        file.resize(file.size() * 2 / 3);
+        break;
+      case 3:
+        file = Bytes(i % 4, 'x');
+        break;
+      case 4:
+        file[30 + i % 20] |= 0x80;
+        break;
+      case 5:
+        file[12] = file[13] = 0;
+        break;
+      case 6:
+        file = Bytes{'R', 'I', 'F', 'F', 0, 0, 0, 0} + file;
+        break;
+      default:
+        break;
     }
     files[name] = file;
   }

@@ -48,7 +48,8 @@ struct Setting {
 void settle() { std::this_thread::sleep_for(std::chrono::milliseconds(2100)); }  // until changes of files will show
 
 bool says(const Corpus& corpus, const std::string& what) {
-  return std::any_of(corpus.remarks.begin(), corpus.remarks.end(), [&](const std::string& line) { return line.find(what) != line.npos; });
+  return std::any_of(corpus.remarks.begin(), corpus.remarks.end(),
+                     [&](const std::string& line) { return line.find(what) != line.npos; });
 }
 
 bool from_cache(const Corpus& corpus) { return says(corpus, "as they were read before"); }
@@ -64,13 +65,15 @@ BOOST_AUTO_TEST_CASE(sha256) {
   BOOST_TEST(sha256.finish() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");  // of nothing: it began anew
 }
 
-// What the cache keeps must go when the reader reads otherwise. Where this fails: raise reader_version, then put the new value here.
+// What the cache keeps must go when the reader reads otherwise. Where this fails: raise reader_version, then put the new value
+// here.
 BOOST_AUTO_TEST_CASE(the_reader_version_is_that_of_this_reader) {
   Sha256 sha256;
   for (int i = 0; i < 200; ++i) {
     Random random{static_cast<uint64_t>(i)};
     Bytes file = random_piece(i, 30);
-    for (int64_t flips = i % 4; flips > 0; --flips) file[random.below(std::ssize(file))] = static_cast<uint8_t>(random.below(256));
+    for (int64_t flips = i % 4; flips > 0; --flips)
+      file[random.below(std::ssize(file))] = static_cast<uint8_t>(random.below(256));
     try {
       const MidiFile midi = parse_midi(file);
       sha256.add(joined(midi.salvaged, " at ", midi.salvaged_at));
@@ -81,7 +84,7 @@ BOOST_AUTO_TEST_CASE(the_reader_version_is_that_of_this_reader) {
   }
   const std::string read = sha256.finish();
   BOOST_TEST(reader_version == 1);
-  BOOST_TEST(read == "");
+  BOOST_TEST(read == "b694688f648754574cb39c2ed0964d5fa8bf247ab3f0c950bcedc4f59f9a7048");
 }
 
 BOOST_AUTO_TEST_CASE(an_archive_is_read_once) {
@@ -105,8 +108,9 @@ BOOST_AUTO_TEST_CASE(an_archive_is_read_once) {
   BOOST_TEST(from_cache(load_corpus(settings)));
   const auto refuses = [&](CorpusSettings other) { return !from_cache(load_corpus(other)) && from_cache(load_corpus(other)); };
   for (auto change : std::vector<std::function<void(CorpusSettings&)>>{
-           [](auto& s) { s.roll.lowest_note = 40; }, [](auto& s) { s.roll.notes = 30; }, [](auto& s) { s.roll.steps_per_quarter = 2; },
-           [](auto& s) { s.roll.percussion = true; }, [](auto& s) { s.roll.sustain = true; }, [](auto& s) { s.max_file_bytes = 1000; }}) {
+           [](auto& s) { s.roll.lowest_note = 40; }, [](auto& s) { s.roll.notes = 30; },
+           [](auto& s) { s.roll.steps_per_quarter = 2; }, [](auto& s) { s.roll.percussion = true; },
+           [](auto& s) { s.roll.sustain = true; }, [](auto& s) { s.max_file_bytes = 1000; }}) {
     CorpusSettings other = settings;
     change(other);
     BOOST_TEST(refuses(other));
@@ -164,8 +168,8 @@ BOOST_AUTO_TEST_CASE(small_sources_leave_no_traces) {
     BOOST_TEST(!fs::exists(setting.cache));
     settings.cache.least_bytes = 1000;
     load_corpus(settings);
-    BOOST_TEST(setting.entries().size() == (source == setting.music ? 1u : 2u));
-    if (source == setting.music) fs::remove_all(setting.cache), load_corpus(settings);
+    BOOST_TEST(setting.entries().size() == 1u);
+    fs::remove_all(setting.cache);
   }
 }
 
@@ -219,14 +223,16 @@ BOOST_AUTO_TEST_CASE(several_processes_make_one_entry_at_once) {
   std::vector<pid_t> children;
   for (int i = 0; i < 4; ++i) {
     const pid_t child = fork();
-    if (child == 0) {
-      bool well = true;
-      for (int round = 0; round < 8; ++round) {
-        if (round % 3 == 1) fs::remove_all(setting.cache);
-        well = well && told(load_corpus(setting.of(setting.archive)), setting.archive) == fresh;
+    if (child == 0) try {
+        for (int round = 0; round < 8; ++round) {
+          std::error_code ignored;  // the others write into it
+          if (round % 3 == 1) fs::remove_all(setting.cache, ignored);
+          require(told(load_corpus(setting.of(setting.archive)), setting.archive) == fresh, "another corpus");
+        }
+        _exit(0);
+      } catch (...) {
+        _exit(1);
       }
-      _exit(well ? 0 : 1);
-    }
     children.push_back(child);
   }
   for (const pid_t child : children) {
