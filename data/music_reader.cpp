@@ -21,9 +21,10 @@ namespace {
 void keep_or_skip(Roll roll, ReadPiece& piece) {
   if (roll.sounding_cells() > 0)
     piece.roll = std::make_shared<const Roll>(std::move(roll));
-  else if (piece.reason.empty())  // otherwise that is why
-    piece.reason =
-        piece.dropped_notes == 0 ? "no note sounds" : fmt::format("all {} notes are out of range", piece.dropped_notes);
+  else if (piece.dropped_notes > 0)
+    piece.reason = fmt::format("all {} notes are out of range", piece.dropped_notes);
+  else if (piece.reason.empty())  // otherwise the file's fault is why
+    piece.reason = "no note sounds";
 }
 
 // One thread's reader: its buffers serve file after file.

@@ -83,7 +83,8 @@ class Archives(Case):
         members = zip_bytes([("%d.mid" % i, bytes(20 << 20)) for i in range(20)])
         self.write("bomb.zip", members)
         for name in ("bomb.tar.gz", "bomb.zip"):
-            self.refused(POPH, "data", name, message=text(name) + ": its first .* bytes expand to more than .* is it a zip bomb", preexec_fn=hold(1500 << 20, 20))
+            self.refused(POPH, "data", name, message=text(name) + ": its first .* bytes expand to more than .* is it a zip bomb",
+                         preexec_fn=hold(1500 << 20, 20))
 
     def test_what_is_left_of_an_archive(self):
         whole = tar_bytes(self.files, False)
@@ -107,7 +108,8 @@ class Archives(Case):
             self.refused(RUN, "x.toml", "data.source=" + name, message=message)
 
     def test_the_list_of_faults(self):
-        bad = [("bad/%d.mid" % i, b"<html>%d" % i) for i in range(12)] + [("bad/flat%d.mid" % i, self.files[0][1][:12] + bytes(2) + b"%d" % i) for i in range(3)]
+        bad = [("bad/%d.mid" % i, b"<html>%d" % i) for i in range(12)]
+        bad += [("bad/flat%d.mid" % i, self.files[0][1][:12] + bytes(2) + b"%d" % i) for i in range(3)]
         cut = [("cut.mid", self.files[0][1][:-9])]
         self.write("many.zip", zip_bytes(self.files + bad + cut + [("caf\u00e9.mid", melody(60, 7))]))
         out = self.run_ok("x.toml", "name=many", "data.source=many.zip", "train.epochs=1")
@@ -135,7 +137,8 @@ class Archives(Case):
 
     def test_the_split_by_the_first_digit_of_names(self):
         names = ["0a.mid", "Ex.mid", "f0.mid", "9.mid", "e1.mid"]
-        self.write("hex.zip", zip_bytes([("lmd/%s/%s" % (name[0], name), melody(50, i)) for i, name in enumerate(names)] + [("lmd/f/fcopy.mid", melody(50, 0))]))
+        members = [("lmd/%s/%s" % (name[0], name), melody(50, i)) for i, name in enumerate(names)]
+        self.write("hex.zip", zip_bytes(members + [("lmd/f/fcopy.mid", melody(50, 0))]))
         found = self.data("hex.zip", "data.split=first_hex_digit")
         self.assertEqual(found["pieces"], {"train": 3, "valid": 2, "test": 1})
         self.run_ok("x.toml", "name=hex", "data.source=hex.zip", "data.split=first_hex_digit", "train.epochs=1")

@@ -28,9 +28,10 @@ std::string alone(const std::string& path, Roll& roll) {  // the reason; "": not
     const MidiFile midi = parse_midi(bytes);
     DecodeReport report;
     roll = decode(midi, {}, &report);
+    const bool sounds = roll.sounding_cells() > 0;
+    if (!sounds && report.dropped_notes > 0) return joined("all ", report.dropped_notes, " notes are out of range");
     if (!midi.salvaged.empty()) return joined("midi: byte ", midi.salvaged_at, ": ", midi.salvaged);
-    if (roll.sounding_cells() > 0) return "";
-    return report.dropped_notes ? joined("all ", report.dropped_notes, " notes are out of range") : "no note sounds";
+    return sounds ? "" : "no note sounds";
   } catch (const Error& error) {
     return error.what();
   }

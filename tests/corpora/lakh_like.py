@@ -132,6 +132,10 @@ def lengthened(file, by):
     return file[:at + 4] + struct.pack(">I", max(0, struct.unpack(">I", file[at + 4:at + 8])[0] + by)) + file[at + 8:]
 
 
+def small(events):
+    return chunk(b"MThd", b"\x00\x00\x00\x01\x00\x60") + chunk(b"MTrk", events + END)
+
+
 DAMAGE = {
     "data byte above 127": lambda file, draw: in_last_track(file, bytes([0x00, 0x90, 0xC3, 0x40])),
     "absurd delta time": lambda file, draw: in_last_track(file, b"\x00\x90\x40\x40\xff\xff\xff\x7f\x80\x40\x00"),
@@ -162,8 +166,8 @@ DAMAGE = {
     "system exclusive split by F7": lambda file, draw: in_last_track(file, b"\x00\xf0\x03\x43\x12\x00\x06\xf7\x02\x43\xf7", before_end=False),
     "event longer than its track": lambda file, draw: in_last_track(file, b"\x00\xff\x01\x8f\xff\x7f"),
     "flipped byte": lambda file, draw: poked(file, draw, draw.randrange(256)),
-    "nothing sounds": lambda file, draw: chunk(b"MThd", b"\x00\x00\x00\x01\x00\x60") + chunk(b"MTrk", b"\x00\xff\x01" + spelt(8) + b"%08d" % draw.randrange(10**8) + END),
-    "drums alone": lambda file, draw: chunk(b"MThd", b"\x00\x00\x00\x01\x00\x60") + chunk(b"MTrk", b"\x00\x99\x24" + bytes([draw.randrange(1, 128)]) + spelt(draw.randrange(1, 9999)) + b"\x89\x24\x00" + END),
+    "nothing sounds": lambda file, draw: small(b"\x00\xff\x01" + spelt(8) + b"%08d" % draw.randrange(10**8)),
+    "drums alone": lambda file, draw: small(b"\x00\x99\x24" + bytes([draw.randrange(1, 128)]) + spelt(draw.randrange(1, 9999)) + b"\x89\x24\x00"),
     "too large": lambda file, draw: file + chunk(b"junk", bytes(1 << 20)),
 }
 
