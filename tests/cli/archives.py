@@ -3,6 +3,7 @@ import gzip
 import io
 import json
 import os
+import struct
 import tarfile
 import zipfile
 
@@ -85,6 +86,24 @@ class Archives(Case):
         for name in ("bomb.tar.gz", "bomb.zip"):
             self.refused(POPH, "data", name, message=text(name) + ": its first .* bytes expand to more than .* is it a zip bomb",
                          preexec_fn=hold(1500 << 20, 20))
+
+    def peak(self, source):
+        """Bytes of memory that reading it takes at most."""
+        process = self.start(POPH, "data", source, "--threads", "2")
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.stderr.close)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(process.returncode, 0, process.stderr.read())
+        return usage.ru_maxrss << 10
+
+    def test_memory_does_not_grow_with_the_archive(self):
+        padded = [("%d.mid" % i, melody(50, i) + b"junk" + struct.pack(">I", 8 << 20) + bytes(8 << 20)) for i in range(28)]
+        for name, few in (("few.tar.gz", tar_bytes(padded[:2])), ("few.zip", zip_bytes(padded[:2]))):
+            self.write(name, few)
+            self.write("many" + name, tar_bytes(padded) if name.endswith("gz") else zip_bytes(padded))
+            grown = self.peak("many" + name) - self.peak(name)
+            self.assertLess(grown, 100 << 20)  # of the 208 MB more; 32 MB may wait, and each thread has one of 8 MB
 
     def test_what_is_left_of_an_archive(self):
         whole = tar_bytes(self.files, False)
