@@ -5,6 +5,7 @@
 #include <string>
 
 #include "tensor/error.h"
+#include "tensor/printable.h"
 
 namespace poph {
 namespace {
@@ -24,7 +25,7 @@ class ChordReader : public nlohmann::json_sax<nlohmann::json> {
 
   bool key(std::string& name) override {
     const auto at = std::find(split_names.begin(), split_names.end(), name);
-    require(at != split_names.end(), "chords: found the key '", name.substr(0, 40), "', expected train, valid or test");
+    require(at != split_names.end(), "chords: found the key '", printable(name, 40), "', expected train, valid or test");
     split_ = static_cast<int>(at - split_names.begin());
     require(!seen_[split_], "chords: the key '", name, "' is there twice");
     seen_[split_] = true;
@@ -51,7 +52,7 @@ class ChordReader : public nlohmann::json_sax<nlohmann::json> {
   bool number_integer(int64_t value) override { return note(value); }
   bool number_unsigned(uint64_t value) override { return note(value > 127 ? 128 : static_cast<int64_t>(value)); }
   bool number_float(double value, const std::string& text) override {  // some writers say 60.0
-    if (!(value >= 0 && value <= 127 && value == static_cast<int>(value))) unexpected("the number " + text.substr(0, 40));
+    if (!(value >= 0 && value <= 127 && value == static_cast<int>(value))) unexpected("the number " + printable(text, 40));
     return note(static_cast<int64_t>(value));
   }
   bool null() override { unexpected("null"); }
@@ -60,7 +61,7 @@ class ChordReader : public nlohmann::json_sax<nlohmann::json> {
   bool binary(nlohmann::json::binary_t&) override { unexpected("binary data"); }
   bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception& error) override {
     const std::string text = error.what();  // "[json.exception.parse_error.101] parse error at line 1, column 5: .."
-    fail("chords: byte ", position, ": not JSON: ", text.substr(std::min(text.size(), text.find("] ") + 2), 160));
+    fail("chords: byte ", position, ": not JSON: ", printable(std::string_view(text).substr(std::min(text.size(), text.find("] ") + 2)), 160));
   }
 
  private:

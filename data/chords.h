@@ -18,7 +18,8 @@ struct ChordPiece {
 };
 
 // Reads a chord file (SPEC 9): {"train": [[[60, 64], [], ..], ..], "valid": .., "test": ..}, steps as they stand, silent ones
-// too. Anything else in it, a pitch outside 0..127 or a key given twice is an Error.
+// too. Anything else in it, a pitch outside 0..127 or a key given twice is an Error. At most 150 bytes of memory for each byte of
+// the file and 16 kB, 1 us of a core for each and 50 ms.
 std::vector<ChordPiece> parse_chords(std::span<const uint8_t> bytes, const RollSettings& settings);
 
 }  // namespace poph

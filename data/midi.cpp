@@ -144,7 +144,8 @@ struct Header {
 Header parse_header(std::span<const uint8_t> bytes, MidiFile& file) {
   Header header{find_kind(bytes, 0, "MThd", 4)};
   const size_t begin = header.begin, left = bytes.size() - begin;
-  if (left == 0) complain(0, "found ", shown(bytes.first(std::min<size_t>(4, bytes.size()))), ", expected the header chunk 'MThd'");
+  if (left == 0)
+    complain(0, "found ", shown(bytes.first(std::min<size_t>(4, bytes.size()))), ", expected the header chunk 'MThd'");
   if (begin > 0) pass_over(is_chunk(bytes, 0, "RIFF") ? midi_faults::riff : midi_faults::before_header, 0, file);
   if (left < 14) complain(bytes.size(), "truncated: found ", left, " bytes, expected a header of 14");
   const size_t length = big_endian(bytes, begin + 4, 4);

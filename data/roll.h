@@ -88,7 +88,9 @@ struct DecodeReport {
   double seconds = 0;
 };
 
-// Error where the piece is longer, or its notes sound longer, than the limits above.
+// Error where the piece is longer, or its notes sound longer, than the limits above. With the reading of the file at most 16 MB of
+// memory and 5,000 bytes for each byte of the file, and never above 450 MB and 40 bytes for each; 0.2 s of a core and 50 us for each,
+// and never above 10 s and 1 us for each.
 Roll decode(const MidiFile& file, const RollSettings& settings, DecodeReport* report = nullptr);
 
 // A format-0 file at 480 ticks per quarter, which steps_per_quarter must divide.

@@ -18,6 +18,7 @@
 #include "experiments/run_folder.h"
 #include "experiments/signals.h"
 #include "experiments/sources.h"
+#include "tensor/printable.h"
 
 namespace poph {
 namespace {

@@ -5,6 +5,7 @@
 #include "experiments/config.h"
 #include "experiments/config_keys.h"
 #include "experiments/toml_tree.h"
+#include "tensor/printable.h"
 
 namespace poph {
 

@@ -15,6 +15,9 @@ namespace {
 namespace fs = std::filesystem;
 using Type = Value::Type;
 
+constexpr size_t longest_chain = 100;  // of files that extend each other
+constexpr size_t longest_message = 1000;
+
 // Read by sweep.cpp; sweep.axes is taken as a whole.
 constexpr const char* sweep_keys[] = {"sweep.mode", "sweep.runs", "sweep.seed", "sweep.seeds", "sweep.baseline", "sweep.axes"};
 
@@ -124,7 +127,7 @@ Values values_of_files(const std::string& file, const Value* extended) {
       text = read_experiment_text(next);
     } catch (const Error& error) {
       if (chain.empty()) throw;
-      reject(extends, "extends", error.what());
+      reject(extends, "extends", printable(error.what(), longest_message));
     }
     std::error_code ignored;
     const fs::path canonical = fs::weakly_canonical(next, ignored);
@@ -132,8 +135,9 @@ Values values_of_files(const std::string& file, const Value* extended) {
     if (std::any_of(chain.begin(), chain.end(), same)) {
       std::string shown;
       for (const Visited& visited : chain) shown += visited.shown + " -> ";
-      reject(extends, "extends", "a cycle: ", shown, next);
+      reject(extends, "extends", "a cycle: ", printable(shown + next, longest_message));
     }
+    if (chain.size() == longest_chain) reject(extends, "extends", "a chain of more than ", longest_chain, " files");
     chain.push_back({next, canonical});
 
     extends = Value{};

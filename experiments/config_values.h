@@ -8,6 +8,7 @@
 #include "experiments/config.h"
 #include "experiments/toml_tree.h"
 #include "tensor/error.h"
+#include "tensor/printable.h"
 
 // From files and command line to one value for each key that was set: what `extends` and overrides mean, and which keys exist.
 // Whether a value fits its key is for config.cpp to say.

@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 using Type = Value::Type;
 
 constexpr int64_t most_runs = 10'000;
+constexpr size_t most_text = size_t{1} << 26;  // bytes of all runs' settings together: 6 kB each of the most runs there may be
 
 // The sweep.* keys.
 struct Plan {
@@ -141,7 +142,7 @@ class Configurations {
   struct One {
     std::string label;
     Settings settings;
-    Values values;
+    Config config;
   };
 
   Configurations(const Plan& plan, Files& files, const Sweep& sweep, const std::string& bundled_corpus)
@@ -150,7 +151,8 @@ class Configurations {
     const int64_t wanted = plan.random ? plan.runs : count;
     require(wanted <= most_runs / seeds, sweep.file, ": sweep: ", wanted, " configurations with ", seeds, " seeds are above ",
             most_runs, " runs; mode = \"random\" draws some");
-    const auto enough = [&] { return static_cast<int64_t>(all.size()) >= wanted; };
+    // Axes may have any number of combinations that all mean the same: a draw does not look for others without end.
+    const auto enough = [&] { return std::ssize(all) >= wanted || std::ssize(all) + static_cast<int64_t>(merged) >= 2 * most_runs; };
     const int64_t baseline = plan.random ? baseline_index(count) : -1;
     if (baseline >= 0) add(baseline);
     const auto take = [&](int64_t index) {
@@ -162,7 +164,8 @@ class Configurations {
     else
       for (int64_t index = 0; index < count; ++index) add(index);
     require(!plan.random || static_cast<int64_t>(all.size()) == plan.runs, sweep.file, ": sweep.runs = ", plan.runs,
-            ", but the axes have ", all.size(), " different configurations");
+            ", but the axes have ", all.size(), " different configurations",
+            std::ssize(all) + static_cast<int64_t>(merged) < count ? " among those drawn" : "");
   }
 
   std::vector<One> all;
@@ -179,10 +182,11 @@ class Configurations {
 
   void add(int64_t index) {
     Settings settings = combination(plan_.grids, index);
-    Values values = values_with(settings, files_);
-    const Config config = config_of(values, sweep_.file, sweep_.name, bundled_corpus_);
+    Config config = config_of(values_with(settings, files_), sweep_.file, sweep_.name, bundled_corpus_);
     std::string resolved;
     for (const KeyLine& line : key_lines(config)) resolved += line.key + " = " + line.value + "\n";
+    text_ += resolved.size() * std::max<size_t>(1, plan_.seeds.size());
+    require(text_ <= most_text, sweep_.file, ": sweep: the settings of all runs together are above ", most_text, " bytes");
     if (!seen_.insert(resolved).second) {
       ++merged;
       return;
@@ -190,7 +194,7 @@ class Configurations {
     std::string label = label_of(settings, plan_.grids);
     if (label.empty()) label = sweep_.name;
     if (const int times = ++labels_[label]; times > 1) label += fmt::format(" ({})", times);
-    all.push_back({label, std::move(settings), std::move(values)});
+    all.push_back({label, std::move(settings), std::move(config)});
   }
 
   const Plan& plan_;
@@ -199,6 +203,7 @@ class Configurations {
   const std::string& bundled_corpus_;
   std::set<std::string> seen_;
   std::map<std::string, int> labels_;
+  size_t text_ = 0;
 };
 
 std::string baseline_of(const Plan& plan, const Configurations& configurations) {
@@ -211,15 +216,17 @@ std::string baseline_of(const Plan& plan, const Configurations& configurations) 
   return plan.baseline->text;
 }
 
-SweepRun run_of(const Configurations::One& one, const Value* seed, const Sweep& sweep, const std::string& bundled_corpus) {
-  Values values = one.values;
-  if (seed) values.insert_or_assign("seed", *seed);
+SweepRun run_of(const Configurations::One& one, const Value* seed) {
   SweepRun run;
   run.label = one.label;
   run.settings = one.settings;
   for (auto& [key, value] : run.settings)
     if (key == "extends") value.text = fs::path(value.text).filename().string();
-  run.config = config_of(values, sweep.file, sweep.name, bundled_corpus);
+  run.config = one.config;
+  if (seed) {
+    run.config.seed = static_cast<uint64_t>(seed->integer);
+    run.config.set_by["seed"] = seed->where.starts_with(command_line) ? command_line : seed->where;
+  }
   run.id = fmt::format("{}-seed{}-{}", folder_part(one.label), run.config.seed, settings_hash(run.config));
   run.config.name = run.id;
   return run;
@@ -289,7 +296,7 @@ std::optional<Sweep> load_sweep(const std::string& file, const std::vector<std::
   std::map<std::string, std::string> labels;  // by hash
   for (size_t s = 0; s < sweep.seeds; ++s) {
     for (const auto& one : configurations.all) {
-      SweepRun run = run_of(one, plan.seeds.empty() ? nullptr : &plan.seeds[s], sweep, bundled_corpus);
+      SweepRun run = run_of(one, plan.seeds.empty() ? nullptr : &plan.seeds[s]);
       run.baseline = one.label == baseline;
       const auto [other, is_new] = labels.emplace(run.hash(), run.label);
       require(is_new, file, ": sweep: \"", run.label, "\" and \"", other->second, "\" have one hash, ", run.hash(),

@@ -29,7 +29,8 @@ struct Sweep {
 };
 
 // Nothing where neither the file nor an override says sweep.*. Each configuration is checked as an experiment is: Error names the
-// file and line of the first mistake.
+// file and line of the first mistake. At most 10,000 runs, 400 MB of memory and 500 bytes for each byte of the file, 20 s of a core
+// and 10 us for each.
 std::optional<Sweep> load_sweep(const std::string& file, const std::vector<std::string>& overrides,
                                 const std::string& bundled_corpus);
 

@@ -15,6 +15,8 @@ namespace {
 using Type = Value::Type;
 namespace fs = std::filesystem;
 
+constexpr int64_t most_combinations = int64_t{1} << 53;
+
 std::vector<std::string> axis_keys() {
   std::vector<std::string> keys = all_keys();
   std::erase_if(keys, [](const std::string& key) { return key.starts_with("sweep."); });
@@ -22,9 +24,9 @@ std::vector<std::string> axis_keys() {
   return keys;
 }
 
-void read_axis(const std::string& key, const Value& value, Grid& grid) {
+void read_axis(const std::string& key, const Value& value, Grid& grid, std::set<std::string>& seen) {
   if (value.is(Type::table) && contains(all_sections(), key)) {
-    for (size_t i = 0; i < value.items.size(); ++i) read_axis(key + "." + unquoted_key(value.keys[i]), value.items[i], grid);
+    for (size_t i = 0; i < value.items.size(); ++i) read_axis(key + "." + unquoted_key(value.keys[i]), value.items[i], grid, seen);
     return;
   }
   if (key == "seed")
@@ -34,8 +36,7 @@ void read_axis(const std::string& key, const Value& value, Grid& grid) {
   const std::string shown = "sweep.axes." + key;
   expect(Type::array, "a list of the values to try", value, shown);
   if (value.items.empty()) reject(value, shown, "an empty list: nothing to try");
-  const bool twice = std::any_of(grid.begin(), grid.end(), [&](const Axis& axis) { return axis.key == key; });
-  if (twice) reject(value, shown, "is an axis already");
+  if (!seen.insert(key).second) reject(value, shown, "is an axis already");
   if (key == "extends")
     for (const Value& item : value.items)
       if (expect(Type::text, "a string", item, shown).text.empty()) reject(item, shown, "names no file");
@@ -76,6 +77,19 @@ std::string ordering_name(const Value& blocks) {
   return fmt::format("{}", fmt::join(names, "_"));
 }
 
+[[noreturn]] void reject_combinations(const Axis& axis) {
+  reject(axis.values[0], "sweep.axes." + axis.key, "the axes have more combinations than 2^53");
+}
+
+int64_t combinations(const Grid& grid) {
+  int64_t product = 1;
+  for (const Axis& axis : grid) {
+    if (product > most_combinations / std::ssize(axis.values)) reject_combinations(axis);
+    product *= std::ssize(axis.values);
+  }
+  return product;
+}
+
 std::string last_part(const std::string& key) { return key.substr(key.rfind('.') + 1); }  // npos + 1 is 0
 
 }  // namespace
@@ -86,7 +100,8 @@ std::vector<Grid> read_axes(const Value& axes) {
   for (const Value& table : several ? axes.items : std::vector<Value>{axes}) {
     expect(Type::table, "a table of keys with lists of values", table, "sweep.axes");
     Grid grid;
-    for (size_t i = 0; i < table.items.size(); ++i) read_axis(unquoted_key(table.keys[i]), table.items[i], grid);
+    std::set<std::string> seen;
+    for (size_t i = 0; i < table.items.size(); ++i) read_axis(unquoted_key(table.keys[i]), table.items[i], grid, seen);
     grids.push_back(std::move(grid));
   }
   if (grids.empty()) reject(axes, "sweep.axes", "an empty list: nothing to try");
@@ -94,23 +109,18 @@ std::vector<Grid> read_axes(const Value& axes) {
 }
 
 int64_t combinations(const std::vector<Grid>& grids) {
-  constexpr int64_t most = int64_t{1} << 53;
   int64_t sum = 0;
   for (const Grid& grid : grids) {
-    int64_t product = 1;
-    for (const Axis& axis : grid) {
-      if (product > most / static_cast<int64_t>(axis.values.size()))
-        reject(axis.values[0], "sweep.axes." + axis.key, "the axes have more combinations than 2^53");
-      product *= static_cast<int64_t>(axis.values.size());
-    }
-    sum += product;
+    const int64_t size = combinations(grid);
+    if (size > most_combinations - sum) reject_combinations(grid[0]);
+    sum += size;
   }
   return sum;
 }
 
 Settings combination(const std::vector<Grid>& grids, int64_t index) {
   size_t which = 0;
-  for (int64_t size; (size = combinations({grids[which]})) <= index; ++which) index -= size;
+  for (int64_t size; (size = combinations(grids[which])) <= index; ++which) index -= size;
   Settings settings(grids[which].size());
   for (size_t a = settings.size(); a-- > 0;) {
     const Axis& axis = grids[which][a];

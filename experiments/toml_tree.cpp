@@ -12,6 +12,7 @@
 #include <numeric>
 
 #include "tensor/error.h"
+#include "tensor/printable.h"
 
 // toml++ up to 3.4 asserts what a mistyped header breaks ("[" alone on a line aborts) before it reports that very mistake as an
 // error. So its assertions are off, which takes the header-only form whatever the package's flags say. 3.3 has no toml.hpp.
@@ -194,7 +195,10 @@ Value read_override(std::string_view text, const std::string& where) {
 
 std::string read_experiment_text(const std::string& file) {
   std::error_code ignored;
-  require(!std::filesystem::is_directory(file, ignored), file, ": is a folder, not an experiment file");
+  const auto status = std::filesystem::status(file, ignored);
+  require(!std::filesystem::is_directory(status), file, ": is a folder, not an experiment file");
+  // Opening a pipe would wait for its writer.
+  require(!std::filesystem::exists(status) || std::filesystem::is_regular_file(status), file, ": is not a regular file");
   errno = 0;
   std::ifstream stream(file, std::ios::binary);
   require(stream.is_open(), file, ": ", errno == ENOENT ? "no such file" + hint_for_missing(file) : std::strerror(errno));
@@ -252,23 +256,6 @@ std::string toml_text(const Value& value) {
 std::string real_digits(double x) {
   const std::string digits = fmt::format("{}", x);
   return std::isfinite(x) && digits.find_first_of(".e") == std::string::npos ? digits + ".0" : digits;
-}
-
-std::string printable(std::string_view text, size_t longest) {
-  std::string result;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const auto code = static_cast<unsigned char>(text[i]);
-    const bool starts_character = (code & 0xC0) != 0x80;  // not in the middle of a UTF-8 sequence
-    if (i >= longest && starts_character) return result + "..";
-    if (text[i] == '\n') {
-      result += "\\n";
-    } else if (code < 32 || code == 127) {
-      result += fmt::format("\\x{:02x}", code);
-    } else {
-      result += text[i];
-    }
-  }
-  return result;
 }
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {

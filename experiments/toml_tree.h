@@ -38,9 +38,6 @@ std::string unquoted_key(const std::string& key);  // of Value::keys: "a.b" in q
 std::string toml_text(const Value& value);    // on one line; read back it is the same value
 std::string real_digits(double x);          // as a TOML number with a point or an exponent, the shortest that reads back as x
 
-// For messages: control characters shown as escapes, and cut off where it is longer.
-std::string printable(std::string_view text, size_t longest = 80);
-
 // The candidate with the fewest typing errors (Damerau-Levenshtein); a key in the wrong section (train.window) finds its own.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 

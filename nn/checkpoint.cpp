@@ -7,6 +7,7 @@
 #include <map>
 
 #include "tensor/file.h"
+#include "tensor/printable.h"
 
 namespace poph {
 namespace {

@@ -5,10 +5,11 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <unordered_set>
+#include <set>
 #include <utility>
 
 #include "tensor/file.h"
+#include "tensor/printable.h"
 
 namespace poph {
 namespace {
@@ -151,7 +152,7 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
   TensorEntry entry_;
   std::string field_;
   std::vector<uint64_t> offsets_;
-  std::unordered_set<std::string> names_, fields_;
+  std::set<std::string> names_, fields_;  // not by hash: names can be chosen so that they all fall into one bucket
 };
 
 std::string text_of(const std::vector<uint64_t>& shape) {
@@ -288,15 +289,5 @@ std::string safetensors_bytes(const TensorFile& file) {
 }
 
 void write_safetensors(const std::string& path, const TensorFile& file) { write_file_durably(path, safetensors_bytes(file)); }
-
-std::string printable(std::string_view name) {
-  constexpr size_t most = 120;
-  size_t kept = std::min(name.size(), most);
-  while (kept < name.size() && kept > 0 && (name[kept] & 0xC0) == 0x80) --kept;  // never half a character
-  std::string text(name.substr(0, kept));
-  for (char& c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-  return kept < name.size() ? text + ".." : text;
-}
 
 }  // namespace poph

@@ -2,13 +2,14 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "tensor/tensor.h"
 
 // Named tensors in a file that PyTorch and others read too: 8 bytes of length, a JSON header, then the numbers, little-endian.
 // Format: github.com/huggingface/safetensors. Whatever the header claims is checked against the file before it is believed.
+// Reading takes at most 40 bytes of memory for each byte of the header, as much as the tensors have, and 64 kB; 3 us of a core for each
+// byte and 50 ms.
 namespace poph {
 
 struct TensorFile {
@@ -37,8 +38,5 @@ TensorFile read_safetensors(const std::string& path);
 // The bytes that the reference writer gives: larger dtypes first, then by name. Tensors may be on any device.
 std::string safetensors_bytes(const TensorFile& file);
 void write_safetensors(const std::string& path, const TensorFile& file);  // as write_file_durably does
-
-// A name out of a file, fit for a one-line message: control characters replaced, cut when very long.
-std::string printable(std::string_view name);
 
 }  // namespace poph

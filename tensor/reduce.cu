@@ -182,17 +182,6 @@ Result reduce_all(const Tensor& x) {
 
 }  // namespace
 
-Shape broadcast(const Shape& a, const Shape& b, const char* op) {
-  Shape shape = a.rank() >= b.rank() ? a : b;
-  const Shape& shorter = a.rank() >= b.rank() ? b : a;
-  for (int axis = -1; axis >= -shorter.rank(); --axis) {
-    require(shape[axis] == shorter[axis] || shape[axis] == 1 || shorter[axis] == 1, op, ": shapes ", a, " and ", b,
-            " do not fit");
-    if (shape[axis] == 1) shape = shape.with(axis, shorter[axis]);
-  }
-  return shape;
-}
-
 Tensor sum_to(const Tensor& x, const Shape& shape) {
   if (x.shape() == shape) return x.to(accumulate_dtype(x.dtype()));
   require(broadcast(x.shape(), shape, "sum_to") == x.shape(), "sum_to: ", x.shape(), " to ", shape);

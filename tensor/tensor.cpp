@@ -105,4 +105,15 @@ std::vector<double> Tensor::values() const {
   return result;
 }
 
+Shape broadcast(const Shape& a, const Shape& b, const char* op) {
+  Shape shape = a.rank() >= b.rank() ? a : b;
+  const Shape& shorter = a.rank() >= b.rank() ? b : a;
+  for (int axis = -1; axis >= -shorter.rank(); --axis) {
+    require(shape[axis] == shorter[axis] || shape[axis] == 1 || shorter[axis] == 1, op, ": shapes ", a, " and ", b,
+            " do not fit");
+    if (shape[axis] == 1) shape = shape.with(axis, shorter[axis]);
+  }
+  return shape;
+}
+
 }  // namespace poph

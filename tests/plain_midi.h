@@ -367,7 +367,8 @@ inline std::string difference(const Bytes& bytes, const RollSettings& settings, 
   ++compared.read;
   compared.salvaged += !file.salvaged.empty();
   if (file.salvaged != plain->salvaged || file.salvaged_at != plain->salvaged_at)
-    return joined("salvaged '", file.salvaged, "' at ", file.salvaged_at, ", expected '", plain->salvaged, "' at ", plain->salvaged_at);
+    return joined("salvaged '", file.salvaged, "' at ", file.salvaged_at, ", expected '", plain->salvaged, "' at ",
+                  plain->salvaged_at);
 
   if (file.format != plain->format || file.ticks_per_quarter != (plain->division < 0x8000 ? plain->division : 0)) return "header";
   if (file.tracks.size() != plain->tracks.size()) return "number of tracks";

@@ -184,6 +184,15 @@ BOOST_AUTO_TEST_CASE(missing_files_and_cycles) {
   BOOST_TEST(file_problem(wrong) == wrong + ":1: extends: expected a string, found an array");
   const std::string empty = folder.write("empty.toml", "extends = \"\"");
   BOOST_TEST(file_problem(empty) == empty + ":1: extends: names no file");
+  // Anything but a regular file could wait or go on without end.
+  const std::string device = folder.write("device.toml", "extends = \"/dev/zero\"");
+  BOOST_TEST(file_problem(device) == device + ":1: extends: /dev/zero: is not a regular file");
+  const std::string odd = folder.write("odd.toml", "extends = \"a\\tb\"");
+  BOOST_TEST(file_problem(odd) == odd + ":1: extends: " + (folder / "a\\x09b") + ": no such file");
+  for (int i = 0; i < 101; ++i) folder.write(joined(i, ".toml"), joined("extends = \"", i + 1, ".toml\""));
+  folder.write("101.toml", one_block);
+  BOOST_TEST(file_problem(folder / "2.toml") == "no error");
+  BOOST_TEST(file_problem(folder / "1.toml") == (folder / "100.toml") + ":1: extends: a chain of more than 100 files");
   const std::string bare = folder.write("bare.toml", "seed = 1");
   BOOST_TEST(file_problem(bare) == bare + ": model.blocks is not set: it lists what the model is made of");
 }

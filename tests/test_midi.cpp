@@ -64,7 +64,8 @@ BOOST_AUTO_TEST_CASE(nothing_odd) {
   const Bytes note = Bytes{0, 0x90, 60, 64, 4, 60, 0} + end_of_track;
   const std::string want = "0+60v64 4-60v0 to 4:  at 0";
   BOOST_TEST(salvage_of(one_track(note)) == want);
-  BOOST_TEST(salvage_of(header(1, 1, 4) + chunk("XFIH", {1, 2, 3}) + chunk("MTrk", note) + chunk("XFKM", {})) == want);  // unknown chunks
+  BOOST_TEST(salvage_of(header(1, 1, 4) + chunk("XFIH", {1, 2, 3}) + chunk("MTrk", note) + chunk("XFKM", {})) ==
+             want);                                                                                 // unknown chunks
   BOOST_TEST(salvage_of(chunk("MThd", {0, 1, 0, 1, 0, 4, 99, 99}) + chunk("MTrk", note)) == want);  // longer header
   BOOST_TEST(salvage_of(header(1, 2, 4) + chunk("MTrk", end_of_track) + chunk("MTrk", note)) == want);
   BOOST_TEST(salvage_of(one_track(note + Bytes{0, 60, 9})) == want);  // nothing after the end counts
@@ -78,8 +79,8 @@ BOOST_AUTO_TEST_CASE(a_track_keeps_what_comes_before_its_first_fault) {
   const auto in_track = [](const Bytes& events) {
     const std::string alone = salvage_of(one_track(events + end_of_track));
     // Other tracks are read all the same.
-    const std::string both = salvage_of(header(1, 2, 4) + chunk("MTrk", events + end_of_track) +
-                                        chunk("MTrk", Bytes{9, 0x90, 1, 2} + end_of_track));
+    const std::string both =
+        salvage_of(header(1, 2, 4) + chunk("MTrk", events + end_of_track) + chunk("MTrk", Bytes{9, 0x90, 1, 2} + end_of_track));
     const size_t to = alone.find(" to "), colon = alone.find(": ");
     BOOST_TEST(both == alone.substr(0, to) + (to ? " " : "") + "9+1v2 to 9" + alone.substr(colon));
     return alone;
@@ -116,9 +117,12 @@ BOOST_AUTO_TEST_CASE(lengths_and_counts_that_lie) {
   BOOST_TEST(salvage_of(with_length(one_track(first), 4)) == notes + " to 12: a wrong chunk length at 18");
   BOOST_TEST(salvage_of(with_length(one_track(first), 13)) == notes + " to 12: a wrong chunk length at 18");
 
-  BOOST_TEST(salvage_of(header(1, 3, 4) + chunk("MTrk", first) + chunk("MTrk", second)) == both + ": a wrong number of tracks at 10");
-  BOOST_TEST(salvage_of(header(1, 1, 4) + chunk("MTrk", first) + chunk("MTrk", second)) == both + ": a wrong number of tracks at 10");
-  BOOST_TEST(salvage_of(header(1, 2, 4) + chunk("MTrk", first) + Bytes{'M', 'T'}) == notes + " to 12: a wrong number of tracks at 10");
+  BOOST_TEST(salvage_of(header(1, 3, 4) + chunk("MTrk", first) + chunk("MTrk", second)) ==
+             both + ": a wrong number of tracks at 10");
+  BOOST_TEST(salvage_of(header(1, 1, 4) + chunk("MTrk", first) + chunk("MTrk", second)) ==
+             both + ": a wrong number of tracks at 10");
+  BOOST_TEST(salvage_of(header(1, 2, 4) + chunk("MTrk", first) + Bytes{'M', 'T'}) ==
+             notes + " to 12: a wrong number of tracks at 10");
 
   const std::string junk = ": bytes between or behind the chunks at ";
   BOOST_TEST(salvage_of(one_track(first) + Bytes{0, 0, 0}) == notes + " to 12" + junk + "34");
@@ -179,14 +183,14 @@ BOOST_AUTO_TEST_CASE(a_file_cut_anywhere_keeps_what_was_whole) {
       BOOST_TEST(message_of(cut) != "no error", n);
       continue;
     }
-    const std::string notes = n >= second_track + 16 ? "0+60v64 9+61v64 14-61v64 to 14"
+    const std::string notes = n >= second_track + 16   ? "0+60v64 9+61v64 14-61v64 to 14"
                               : n >= second_track + 12 ? "0+60v64 9+61v64 to 9"
                               : n >= first_track + 12  ? "0+60v64 to 0"
                                                        : " to 0";
     const bool between = n >= second_track - 1 && n < second_track + 8;  // an end-of-track event may lack its last zero
-    const std::string why = n == second_track - 1   ? "the file is cut off within a track at 29"
-                            : between               ? "a wrong number of tracks at 10"
-                                                    : joined("the file is cut off within a track at ", n);
+    const std::string why = n == second_track - 1 ? "the file is cut off within a track at 29"
+                            : between             ? "a wrong number of tracks at 10"
+                                                  : joined("the file is cut off within a track at ", n);
     BOOST_TEST(salvage_of(cut) == notes + ": " + why, n);
   }
 }

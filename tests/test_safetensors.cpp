@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/file.h"
+#include "tensor/printable.h"
 #include "tests/folder.h"
 #include "tests/support.h"
 
@@ -278,9 +279,11 @@ BOOST_AUTO_TEST_CASE(metadata_holds_strings_only) {
 }
 
 BOOST_AUTO_TEST_CASE(hostile_names_stay_on_one_line) {
-  BOOST_TEST(header_refusal("{\"a\\n\\u001b[31m\":1}") == "tensor \"a??[31m\": the header says 1, expected an object");
+  BOOST_TEST(header_refusal("{\"a\\n\\u001b[31m\":1}") == "tensor \"a\\n\\x1b[31m\": the header says 1, expected an object");
   BOOST_TEST(header_refusal("{\"" + std::string(5'000'000, 'a') + "\":1}").size() < 300u);
-  BOOST_TEST(printable(std::string(119, 'x') + "\xc3\xa9") == std::string(119, 'x') + "..");
+  BOOST_TEST(printable(std::string(119, 'x') + "\xc3\xa9") == std::string(119, 'x') + "\xc3\xa9");
+  BOOST_TEST(printable(std::string(119, 'x') + "\xc3\xa9y") == std::string(119, 'x') + "\xc3\xa9..");
+  BOOST_TEST(printable(std::string(200, '\x80'), 40).size() < 50u);
 }
 
 BOOST_AUTO_TEST_CASE(what_the_format_cannot_hold_is_not_written) {

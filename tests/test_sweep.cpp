@@ -180,6 +180,19 @@ BOOST_AUTO_TEST_CASE(labels) {
   BOOST_TEST(labels_of(SweepFile("[sweep]\nseeds = [1]").load()) == (Texts{"x"}));
 }
 
+BOOST_AUTO_TEST_CASE(what_few_lines_can_ask_for_is_bounded) {
+  std::string ones = "[1", numbers = "[1";
+  for (int i = 2; i <= 10000; ++i) ones += ",1", numbers += joined(",", i);
+  // 10^12 combinations, all of which mean the same.
+  BOOST_TEST(problem_of("[sweep]\nmode = \"random\"\nruns = 2\n[sweep.axes]\ntrain.batch = " + ones + "]\ntrain.epochs = " + ones +
+                        "]\ntrain.patience = " + ones + "]") ==
+             "x.toml: sweep.runs = 2, but the axes have 1 different configurations among those drawn");
+  std::string files = "data.source = [\"a\"";
+  for (int i = 0; i < 20000; ++i) files += ",\"a\"";
+  BOOST_TEST(problem_of(files + "]\n[sweep.axes]\ntrain.batch = " + numbers + "]") ==
+             "x.toml: sweep: the settings of all runs together are above 67108864 bytes");
+}
+
 BOOST_AUTO_TEST_CASE(a_draw_repeats_and_grows) {
   const SweepFile file(
       "[sweep]\nmode = \"random\"\nruns = 5\n[sweep.axes]\ntrain.batch = [1, 2, 3, 4, 5, 6]\ntrain.epochs = [1, 2, 3, "
