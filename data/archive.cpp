@@ -14,6 +14,7 @@
 #include "data/file_names.h"
 #include "tensor/error.h"
 #include "tensor/file.h"
+#include "tensor/printable.h"
 
 namespace poph {
 namespace {
@@ -63,10 +64,7 @@ struct ArchiveReader::State {
 
   std::string message() const {
     const char* text = archive_error_string(handle);
-    std::string line = text ? text : "damaged";
-    std::replace_if(
-        line.begin(), line.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
-    return line;
+    return printable(text ? text : "damaged");
   }
 
   void note_damage(const std::string& what) {

@@ -8,6 +8,7 @@
 
 #include "data/content_hash.h"
 #include "tensor/error.h"
+#include "tensor/printable.h"
 
 namespace poph {
 namespace {
@@ -19,13 +20,6 @@ std::string fingerprint_of(const RollSettings& roll, std::vector<uint64_t> hashe
     hash = combined(hash, static_cast<uint64_t>(value));
   for (uint64_t value : hashes) hash = combined(hash, value);
   return fmt::format("{:016x}", hash);
-}
-
-// A name as it can be shown anywhere: what strangers put into an archive may move a terminal's cursor.
-std::string label_of(std::string name) {
-  std::replace_if(
-      name.begin(), name.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
-  return name;
 }
 
 // All that the cache does not have, read: first every file in one go, then one archive after the other.
@@ -98,8 +92,8 @@ Corpus load_corpus(const CorpusSettings& settings) {
     }
   }
   if (hashes.empty())
-    fail("data: none of ", corpus.files, " files can be used; the first, ", corpus.skipped.at(0).path, ": ",
-         corpus.skipped[0].reason);
+    fail("data: none of ", corpus.files, " files can be used; the first, ",
+         printable(corpus.skipped.at(0).path, std::string::npos), ": ", corpus.skipped[0].reason);
   corpus.fingerprint = fingerprint_of(settings.roll, std::move(hashes));
 
   const std::vector<int> sides = split_pieces(to_split, settings.split, settings.held_out, settings.seed);
@@ -109,7 +103,7 @@ Corpus load_corpus(const CorpusSettings& settings) {
       if (!piece.roll) continue;
       const bool ours = piece.split < 0;
       const int split = ours ? *side++ : piece.split;
-      Piece used{label_of(std::move(piece.name)), std::move(piece.roll)};
+      Piece used{printable(piece.name, piece.name.npos), std::move(piece.roll)};
       if (ours && settings.split == Split::none) {
         corpus.valid.push_back(used);
         ++corpus.shared;

@@ -12,7 +12,7 @@
 namespace poph {
 
 struct Piece {
-  std::string name;  // the path within its source, control characters as "?"; for a chord file the split and index, too
+  std::string name;  // the path within its source, with control characters as escapes; for a chord file the split and index, too
   std::shared_ptr<const Roll> roll;
 };
 

@@ -7,6 +7,7 @@
 
 #include "data/content_hash.h"
 #include "tensor/error.h"
+#include "tensor/printable.h"
 
 namespace poph {
 namespace {
@@ -39,7 +40,7 @@ int side_of(const std::string& name) {
   const size_t slash = name.rfind('/');
   const char first = name[slash == name.npos ? 0 : slash + 1];
   const bool hex = (first >= '0' && first <= '9') || (first >= 'a' && first <= 'f') || (first >= 'A' && first <= 'F');
-  require(hex, "data.split = \"first_hex_digit\": found the file ", name,
+  require(hex, "data.split = \"first_hex_digit\": found the file ", printable(name),
           ", expected names that begin with a hexadecimal digit, as Lakh's do");
   return first == 'e' || first == 'E' ? 1 : first == 'f' || first == 'F' ? 2 : 0;
 }

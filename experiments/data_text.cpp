@@ -9,8 +9,8 @@
 
 #include "data/faults.h"
 #include "experiments/progress.h"
-#include "experiments/toml_tree.h"
 #include "tensor/file.h"
+#include "tensor/printable.h"
 
 namespace poph {
 namespace {
