@@ -281,7 +281,7 @@ MidiFile parse_midi(std::span<const uint8_t> bytes) {
   return file;
 }
 
-std::span<const uint8_t> read_file(const std::string& path, std::vector<uint8_t>& buffer) {
+std::span<const uint8_t> read_file(const std::string& path, std::vector<uint8_t>& buffer, int64_t most_bytes) {
   struct Descriptor {
     int number;
     ~Descriptor() { ::close(number); }
@@ -293,7 +293,7 @@ std::span<const uint8_t> read_file(const std::string& path, std::vector<uint8_t>
   struct stat info;
   require(::fstat(file.number, &info) == 0, "read ", path, ": ", std::strerror(errno));
   require(S_ISREG(info.st_mode), "read ", path, ": not a regular file");
-  require(info.st_size <= max_file_bytes, "read ", path, ": ", info.st_size, " bytes, expected at most ", max_file_bytes);
+  require(info.st_size <= most_bytes, "read ", path, ": it has ", info.st_size, " bytes, expected at most ", most_bytes);
   const auto size = static_cast<size_t>(info.st_size);
   if (buffer.size() < size) buffer.resize(size);
   size_t have = 0;

@@ -73,7 +73,7 @@ void parse_midi(std::span<const uint8_t> bytes, MidiFile& into);
 MidiFile parse_midi(std::span<const uint8_t> bytes);
 
 // The bytes of a regular file, held in `buffer`, which only grows. Errors name the path.
-std::span<const uint8_t> read_file(const std::string& path, std::vector<uint8_t>& buffer);
+std::span<const uint8_t> read_file(const std::string& path, std::vector<uint8_t>& buffer, int64_t most_bytes = max_file_bytes);
 
 // Writes a format-0 file on channel 1. Ticks must not fall.
 class MidiWriter {

@@ -225,6 +225,31 @@ Roll::Roll(int64_t lowest_note, int64_t notes) : lowest_note_(lowest_note), note
   check(RollSettings{.lowest_note = lowest_note, .notes = notes});
 }
 
+Roll Roll::from_packed(int64_t lowest_note, int64_t notes, std::span<const uint8_t> play, std::span<const Cell> cells) {
+  Roll roll(lowest_note, notes);
+  const int64_t row = roll.row_bytes(), steps = std::ssize(play) / row;
+  require(std::ssize(play) == steps * row && steps <= max_steps, "roll: ", play.size(), " bytes of ", row, " a step, expected at most ",
+          max_steps, " steps");
+  roll.play_.reserve(play.size() + (steps > 0 ? word_bytes : 0));
+  roll.play_.assign(play.begin(), play.end());
+  if (steps > 0) roll.play_.resize(play.size() + word_bytes);
+  roll.cells_.assign(cells.begin(), cells.end());
+  roll.first_.resize(static_cast<size_t>(steps));
+  size_t count = 0;
+  const int spare = static_cast<int>(8 * row - notes);  // bits of a row's last byte that are no notes
+  bool well = true;
+  for (int64_t step = 0; step < steps; ++step) {
+    roll.first_[step] = static_cast<uint32_t>(count);
+    const uint8_t* bits = &play[step * row];
+    for (int64_t i = 0; i < row; ++i) count += static_cast<size_t>(std::popcount(bits[i]));
+    well = well && (bits[row - 1] >> (8 - spare)) == 0;
+  }
+  well = well && std::all_of(cells.begin(), cells.end(), [](Cell cell) { return (cell & velocity_bits) != 0; });
+  require(well && count == cells.size(), "roll: ", count, " notes sound in ", steps, " steps of ", notes, ", and there are ", cells.size(),
+          " cells for them");
+  return roll;
+}
+
 void Roll::shrink() {
   play_.shrink_to_fit();
   first_.shrink_to_fit();

@@ -35,6 +35,9 @@ class Roll {
   Roll() = default;
   Roll(int64_t lowest_note, int64_t notes);
 
+  // What packed_play() and packed_cells() gave. Error unless there is a cell with a velocity for every bit that is set.
+  static Roll from_packed(int64_t lowest_note, int64_t notes, std::span<const uint8_t> play, std::span<const Cell> cells);
+
   void append(std::span<const Cell> cells);  // steps of a cell per note each; replay without velocity is an error
   void shrink();                             // gives back what appending took in advance
 
@@ -46,6 +49,8 @@ class Roll {
   void row(int64_t step, std::span<Cell> cells) const;  // a whole step; silence outside [0, steps)
   std::array<uint64_t, 2> play_bits(int64_t step) const;  // of a step: note n is bit n % 64 of word n / 64; likewise
 
+  std::span<const uint8_t> packed_play() const { return std::span(play_).first(static_cast<size_t>(steps() * row_bytes())); }
+  std::span<const Cell> packed_cells() const { return cells_; }
   int64_t sounding_cells() const { return static_cast<int64_t>(cells_.size()); }
   int64_t replays() const;
   double volume_sum() const;

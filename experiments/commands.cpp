@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include "data/windows.h"
+#include "experiments/data_text.h"
 #include "experiments/evaluator.h"
 #include "experiments/measured.h"
 #include "experiments/model_file.h"
@@ -116,6 +117,26 @@ void inspect(const InspectOptions& options) {
   const bool folder = std::filesystem::is_directory(options.path, ignored);
   if (folder) return print(inspect_checkpoint(run_checkpoint(options.path) + ".safetensors"), options.json);
   print(options.path.ends_with(".safetensors") ? inspect_checkpoint(options.path) : inspect_midi(options), options.json);
+}
+
+void read_data(const DataOptions& options) {
+  Config config = parse_config("model.blocks = [{ kind = \"lstm_time\" }]", "poph data", options.overrides, bundled_corpus());
+  config.data.source = {options.source};
+  Progress progress(options.list || options.json);
+  CorpusSettings settings = corpus_settings(config, options.threads);
+  settings.watch = [&](const ReadingProgress& reading) { progress.live(reading_text(reading)); };
+  const auto begun = std::chrono::steady_clock::now();
+  const Corpus corpus = load_corpus(settings);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+  if (options.list) return print_text(fault_list(corpus));
+  Json report{{"files", corpus.files}, {"skipped", corpus.skipped_files()}, {"damaged", corpus.salvaged.size()},
+              {"pieces", {{"train", corpus.train.size()}, {"valid", corpus.valid.size()}, {"test", corpus.test.size()}}},
+              {"steps", corpus.steps}, {"dropped_notes", corpus.dropped_notes}, {"bytes", corpus.bytes()}, {"fingerprint", corpus.fingerprint},
+              {"lowest_note", config.data.lowest_note}, {"notes", config.data.notes}, {"steps_per_quarter", config.data.steps_per_quarter},
+              {"seconds", seconds}, {"files_per_second", static_cast<double>(corpus.files) / seconds}};
+  if (options.json) report.update({{"faults", faults_json(corpus)}, {"remarks", corpus.remarks}});
+  else for (const std::string& line : fault_lines(corpus, "")) progress.line(line);
+  print(report, options.json);
 }
 
 void evaluate(const EvaluateOptions& options) {

@@ -5,7 +5,7 @@
 
 namespace poph {
 
-// What `poph inspect`, `evaluate` and `generate` do. With json they print one object and nothing else on standard output.
+// What `poph inspect`, `data`, `evaluate` and `generate` do. With json they print one object and nothing else on standard output.
 
 struct InspectOptions {
   std::string path;                    // a MIDI file, a .safetensors file or a run folder
@@ -13,6 +13,14 @@ struct InspectOptions {
   bool json = false;
 };
 void inspect(const InspectOptions& options);
+
+struct DataOptions {
+  std::string source;                  // as in data.source
+  std::vector<std::string> overrides;  // "data.notes=88"
+  int threads = 0;
+  bool list = false, json = false;     // list: every file that was skipped or is damaged, and nothing else
+};
+void read_data(const DataOptions& options);
 
 struct EvaluateOptions {
   std::string checkpoint;  // a file or a run folder

@@ -102,12 +102,13 @@ class Reader {
       reject(*value, prefix_ + key, R"(must be ["play", "replay", "volume"] or ["play"])");
   }
 
-  void split(const char* key, double& x, bool& none) {
+  void split(const char* key, double& x, Split& rule) {
     const Value* value = find(key);
     if (!value) return;
-    none = value->is(Type::text) && value->text == "none";
-    if (none) return;
-    if (!value->is(Type::integer)) expect(Type::real, "a number or \"none\"", *value, prefix_ + key);
+    for (const auto& [word, meaning] : split_words)
+      if (value->is(Type::text) && value->text == word) return void(rule = meaning);
+    if (!value->is(Type::integer)) expect(Type::real, "a number, \"none\" or \"first_hex_digit\"", *value, prefix_ + key);
+    rule = Split::share;
     real(key, x, Range{.at_least = 0, .below = 1});
   }
 

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "data/midi.h"
+#include "data/split.h"
 #include "nn/settings.h"
 
 // An experiment: every key of SPEC 12 as plain values. The defaults are here and in nn/settings.h and nowhere else; the list
@@ -20,8 +22,9 @@ struct DataConfig {
   int64_t channels = 3;                                             // 3 = play, replay, volume; 1 = play
   int64_t lowest_note = 36, notes = 48, steps_per_quarter = 4;
   int64_t window = 128, stride = 16;
-  double split = 0.05;
-  bool no_split = false;  // data.split = "none"; split is then not used
+  double split = 0.05;              // the share, where that is the rule
+  Split split_rule = Split::share;  // data.split = 0.05, "none" or "first_hex_digit"
+  int64_t max_file_bytes = poph::max_file_bytes;
   bool percussion = false, sustain = false;
   int64_t transpose = 0;
 };

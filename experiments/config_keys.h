@@ -24,6 +24,7 @@ inline const Choices<Norm> norms = {{"none", Norm::none}, {"pre", Norm::pre}, {"
 inline const Choices<Mask> masks = {{"auto", Mask::automatic}, {"none", Mask::none}};
 inline const Choices<bool> note_orders = {{"descending", true}, {"ascending", false}};
 inline const Choices<bool> note_sums = {{"mean", false}, {"sum", true}};
+inline const Choices<Split> split_words = {{"none", Split::none}, {"first_hex_digit", Split::first_hex_digit}};  // or a share
 inline const Choices<HarmonyInput> harmony_inputs = {{"softmax", HarmonyInput::softmax}, {"raw", HarmonyInput::raw}};
 inline const Choices<HarmonyMatrix> harmony_matrices = {{"diatonic", HarmonyMatrix::diatonic},
                                                         {"harmonic_minor", HarmonyMatrix::harmonic_minor},
@@ -86,10 +87,11 @@ void each_key(C& config, Visitor& visit) {
   visit.integer("data.steps_per_quarter", data.steps_per_quarter, 1, 24);
   visit.integer("data.window", data.window, 1, many);
   visit.integer("data.stride", data.stride, 1, many);
-  visit.split("data.split", data.split, data.no_split);
+  visit.split("data.split", data.split, data.split_rule);
   visit.flag("data.percussion", data.percussion);
   visit.flag("data.sustain", data.sustain);
   visit.integer("data.transpose", data.transpose, 0, 127);
+  visit.integer("data.max_file_bytes", data.max_file_bytes, 1, max_file_bytes);
 
   auto& model = config.model;
   visit.integer("model.octave_units", model.octave_units, 1, many);

@@ -36,11 +36,11 @@ struct Writer {
     lines.push_back({key, x == 1 ? R"(["play"])" : R"(["play", "replay", "volume"])"});
   }
 
-  void split(const char* key, double x, bool none) {
-    if (none)
-      lines.push_back({key, "\"none\""});
-    else
+  void split(const char* key, double x, Split rule) {
+    if (rule == Split::share)
       real(key, x, {});
+    else
+      choice(key, rule, split_words);
   }
 
   // The kinds alone, then each block's own keys as model.blocks[0].heads.

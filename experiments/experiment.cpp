@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/windows.h"
+#include "experiments/data_text.h"
 #include "experiments/measured.h"
 #include "experiments/model_file.h"
 #include "experiments/music.h"
@@ -50,7 +51,7 @@ std::vector<std::shared_ptr<const Roll>> rolls_of(const std::vector<Piece>& piec
 Data load_data(const Config& config, int threads, Progress& progress) {
   Data data;
   CorpusSettings settings = corpus_settings(config, threads);
-  settings.progress = [&](int64_t done, int64_t total) { progress.live(fmt::format("reading {}/{} files", done, total)); };
+  settings.watch = [&](const ReadingProgress& reading) { progress.live(reading_text(reading)); };
   data.corpus = load_corpus(settings);
   data.train = Windows(data.corpus.train, config.data.window, config.data.stride);
   data.valid = Windows(data.corpus.valid, config.data.window, config.data.stride);
@@ -79,13 +80,11 @@ void say_data(const Data& data, const Config& config, Progress& progress) {
                   sources, corpus.train.size(), corpus.valid.size(), also, corpus.steps, corpus.dropped_notes,
                   human_bytes(static_cast<double>(corpus.bytes()))));
   const auto skipped_pieces = static_cast<int64_t>(corpus.skipped.size()) - corpus.skipped_files();
-  progress.line(fmt::format("      {} windows of {} steps to train on, {} to validate; {} of {} files skipped{}",
+  progress.line(fmt::format("      {} windows of {} steps to train on, {} to validate; {} of {} files skipped{}{}",
                             data.train.count(), config.data.window, data.valid.count(), corpus.skipped_files(), corpus.files,
-                            skipped_pieces ? fmt::format(", and {} pieces of chord files", skipped_pieces) : ""));
-  constexpr size_t shown = 10;
-  for (size_t i = 0; i < corpus.skipped.size() && i < shown; ++i)
-    progress.line(fmt::format("      skipped {}: {}", corpus.skipped[i].path, corpus.skipped[i].reason));
-  if (corpus.skipped.size() > shown) progress.line(fmt::format("      .. and {} more", corpus.skipped.size() - shown));
+                            skipped_pieces ? fmt::format(", and {} pieces of chord files", skipped_pieces) : "",
+                            corpus.salvaged.empty() ? "" : fmt::format(", {} damaged but read", corpus.salvaged.size())));
+  for (const std::string& line : fault_lines(corpus, "      ")) progress.line(line);
 }
 
 void say_model(Biaxial& model, const Config& config, Progress& progress) {
@@ -171,7 +170,8 @@ void describe_run(nlohmann::json& run, const RunOptions& options, const Config& 
                  {"skipped", data.corpus.skipped_files()},     {"pieces_train", data.corpus.train.size()},
                  {"pieces_valid", data.corpus.valid.size()},   {"steps", data.corpus.steps},
                  {"windows_train", data.train.count()},        {"windows_valid", data.valid.count()},
-                 {"dropped_notes", data.corpus.dropped_notes}, {"bytes", data.corpus.bytes()}};
+                 {"dropped_notes", data.corpus.dropped_notes}, {"bytes", data.corpus.bytes()},
+                 {"damaged", data.corpus.salvaged.size()},     {"faults", faults_json(data.corpus)}};
   run["model"] = {{"parameters", model.parameter_count()}, {"autoregressive", model.autoregressive()}};
 }
 
@@ -348,6 +348,7 @@ int run_experiment(Config config, const RunOptions& options) {
   else
     folder->cut_metrics_after(-1, -1);
   folder->write_config(config);
+  write_fault_list(folder->file("skipped.jsonl"), data.corpus);
   describe_run(run, options, config, model, data, device);
   folder->write_run(run);
   const auto interrupted = [&] {

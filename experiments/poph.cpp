@@ -31,11 +31,20 @@ int main(int argc, char** argv) {
   command->add_flag("--json", inspect.json, json_help);
   command->callback([&] { poph::inspect(inspect); });
 
+  poph::DataOptions data;
+  command = app.add_subcommand("data", "reads music as a run does: how much there is, and what is skipped or damaged and why");
+  command->add_option("SOURCE", data.source, "a folder, an archive, a MIDI file or a chord .json, as data.source has it")->required();
+  command->add_option("KEY=VALUE", data.overrides, overrides_help);
+  command->add_option("--threads", data.threads, threads_help)->check(CLI::Range(0, 1024));
+  command->add_flag("--list", data.list, "print every file that is skipped or damaged, one JSON object a line, and nothing else");
+  command->add_flag("--json", data.json, json_help);
+  command->callback([&] { poph::read_data(data); });
+
   poph::EvaluateOptions evaluate;
   command = app.add_subcommand("evaluate", "the losses and the log-likelihood of a model on some music");
   command->add_option("CHECKPOINT", evaluate.checkpoint, checkpoint_help)->required();
   command->add_option("KEY=VALUE", evaluate.overrides, overrides_help);
-  command->add_option("--data", evaluate.data, "a folder, a MIDI file or a chord .json; the experiment's own data if not given");
+  command->add_option("--data", evaluate.data, "a folder, an archive, a MIDI file or a chord .json; the experiment's own data if not given");
   command->add_option("--split", evaluate.split, "train, valid, test or all")->check(CLI::IsMember({"train", "valid", "test", "all"}));
   command->add_option("--windows", evaluate.windows, "score the first K windows as one batch; 0: all")->check(CLI::NonNegativeNumber);
   command->add_option("--dtype", evaluate.dtype, "f32 or f64")->capture_default_str()->check(CLI::IsMember({"f32", "f64"}));

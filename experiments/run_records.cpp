@@ -86,7 +86,9 @@ std::string league_of(const RunRecord& run) {
   return joined("notes ", data.lowest_note, " to ", data.lowest_note + data.notes - 1, ", ", data.steps_per_quarter,
                 " steps a quarter note, ", data.channels == 1 ? "play alone" : "play, replay and volume",
                 run.config->loss.sum_notes ? ", losses summed over notes" : "", ", data ", fingerprint, ", ",
-                data.no_split ? "validated on what is trained on" : joined("share held out ", data.split));
+                data.split_rule == Split::none              ? "validated on what is trained on"
+                : data.split_rule == Split::first_hex_digit ? "split by the names' first hex digit"
+                                                            : joined("share held out ", data.split));
 }
 
 using Settings = std::vector<std::pair<std::string, std::string>>;  // key, value as TOML

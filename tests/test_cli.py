@@ -9,13 +9,13 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "cli"))
-MODULES = ["bad_input", "checkpoints", "disks", "interface", "music", "report", "runs", "resume", "sweeps"]
+MODULES = ["archives", "bad_input", "checkpoints", "disks", "interface", "music", "report", "runs", "resume", "sweeps"]
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit("usage: test_cli.py BUILD_DIR [NAME..]")
     os.environ["POPH_TEST_BUILD"] = os.path.abspath(sys.argv[1])
-    for name in ("POPH_RUNS", "POPH_CORPUS", "OMP_NUM_THREADS"):
+    for name in ("POPH_RUNS", "POPH_CORPUS", "POPH_CACHE", "OMP_NUM_THREADS"):
         os.environ.pop(name, None)
     suite = unittest.defaultTestLoader.loadTestsFromNames(sys.argv[2:] or MODULES)
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)

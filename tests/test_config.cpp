@@ -51,6 +51,7 @@ split = 0.05
 percussion = false
 sustain = false
 transpose = 0
+max_file_bytes = 268435456
 
 [model]
 octave_units = 64
@@ -157,6 +158,7 @@ split = "none"
 percussion = true
 sustain = true
 transpose = 6
+max_file_bytes = 1000000
 
 [model]
 octave_units = 3
@@ -204,7 +206,7 @@ context = 64
 )";
   const Config config = parse_config(text, "x.toml");
   BOOST_TEST(to_toml(config) == text);
-  BOOST_TEST(config.data.no_split);
+  BOOST_TEST((config.data.split_rule == Split::none));
   BOOST_TEST(config.data.channels == 1);
   BOOST_TEST(config.model.channels == 1);
   BOOST_TEST(config.model.lowest_note == 21);
@@ -311,7 +313,7 @@ BOOST_AUTO_TEST_CASE(overrides) {
   BOOST_TEST(with("data.source=my/fol der/").data.source[0] == (fs::current_path() / "my/fol der").string());
   BOOST_TEST(with("data.source=[\"/a\", \"/b\"]").data.source.size() == 2u);
   BOOST_TEST(with("generate.prime=").generate.prime == "");
-  BOOST_TEST(with("data.split=none").data.no_split);
+  BOOST_TEST((with("data.split=none").data.split_rule == Split::none));
   BOOST_TEST((with("train.optimizer=sgd").train.optimizer == OptimizerKind::sgd));
   BOOST_TEST(with("loss.harmony={ weight = 3, span = 2 }").loss.harmony.span == 2);
   BOOST_TEST(with("model.blocks=[{ kind = \"lstm_notes\" }]").model.blocks[0].units == 128);

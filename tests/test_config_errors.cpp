@@ -55,7 +55,7 @@ BOOST_AUTO_TEST_CASE(wrong_types) {
   BOOST_TEST(problem_with_block("train.learning_rate = true") ==
              "x.toml:1: train.learning_rate: expected a number, found the boolean true");
   BOOST_TEST(problem_with_block("data.split = \"non\"") ==
-             "x.toml:1: data.split: expected a number or \"none\", found the string \"non\"");
+             "x.toml:1: data.split: expected a number, \"none\" or \"first_hex_digit\", found the string \"non\"");
   BOOST_TEST(problem_with_block("data.source = [\n\"a\",\n1]") ==
              "x.toml:3: data.source: expected a string or a list of strings, found the integer 1");
   BOOST_TEST(problem("model.blocks = 3") == "x.toml:1: model.blocks: expected a list of blocks, found the integer 3");

@@ -42,7 +42,7 @@ Scored score(const std::string& name, Dtype dtype, Dtype activations) {
   settings.roll.lowest_note = config.data.lowest_note;
   settings.roll.notes = config.data.notes;
   settings.channels = config.data.channels;
-  settings.no_split = true;
+  settings.split = Split::none;
   const Corpus corpus = load_corpus(settings);
   const Windows windows(corpus.train, config.data.window, config.data.stride);
   std::vector<int64_t> which;
@@ -139,7 +139,7 @@ BOOST_AUTO_TEST_CASE(windows_are_weighed_equally_in_uneven_batches) {
   settings.sources = {folder + "fugue_16_g_minor.mid"};
   settings.roll.lowest_note = config.data.lowest_note;
   settings.roll.notes = config.data.notes;
-  settings.no_split = true;
+  settings.split = Split::none;
   const Windows windows(load_corpus(settings).train, config.data.window, config.data.stride);
   const std::vector<int64_t> which{3, 0, 7, 20, 11, 5, 9};
   const LossFunction loss(config.loss, config.model, Dtype::f64, Device::cpu);

@@ -1,7 +1,6 @@
 """Mistakes in experiment files, overrides and music: one line says what is wrong and where, and nothing is made or lost."""
 import json
 import resource
-import tarfile
 
 from support import EXPERIMENT, POPH, RUN, SOURCE, USAGE, Case, melody, midi_bytes, text
 
@@ -170,16 +169,6 @@ class Music(Case):
         self.assertEqual((found["pieces"], found["steps"]), (4, 160))
         self.write("trainonly.json", json.dumps({"train": pieces}))
         self.refused(POPH, "evaluate", "runs/chords", "--data", "trainonly.json", "--split", "test", message="--split test: .*no such pieces")
-
-    def test_archives(self):
-        with tarfile.open(self.folder / "music.tar.gz", "w:gz") as archive:
-            for path in sorted((self.folder / "music").iterdir()):
-                archive.add(path, path.name)
-        code, out, err = self.call(RUN, "x.toml", "name=archive", "data.source=music.tar.gz", "train.epochs=1")
-        if code:
-            self.assertRegex(err, r"\Arun_experiment: data: .*music\.tar\.gz: archives are not read yet; unpack it and name the folder\n\Z")
-        else:
-            self.assertIn("3 pieces to train on, 1 held out", out)
 
     def test_names_that_are_not_utf8(self):
         name = b"caf\xe9.mid"

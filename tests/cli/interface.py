@@ -27,7 +27,7 @@ class Interface(Case):
             self.assertIn("--version", out)
         for option in ("--out", "--threads", "--device", "--print-config", "--dry-run", "--smoke", "--restart", "--quiet", "--jobs", "--list", "--index", "--retry-failed", "POPH_RUNS"):
             self.assertIn(option, self.call(RUN, "--help")[1])
-        for command in ("inspect", "evaluate", "generate"):
+        for command in ("inspect", "data", "evaluate", "generate"):
             self.assertIn("--json", self.call(POPH, command, "--help")[1])
 
     def test_print_config(self):

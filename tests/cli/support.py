@@ -137,7 +137,7 @@ class Case(unittest.TestCase):
     @classmethod
     def start(cls, program, *words, **options):
         # Reports without sound, but for the tests of it: it takes a while.
-        environment = {**os.environ, "POPH_SOUND_FONT": "none", **options.pop("environment", {})}
+        environment = {**os.environ, "POPH_SOUND_FONT": "none", "POPH_CACHE": "none", **options.pop("environment", {})}
         # Unbuffered, so that communicate() misses nothing after a readline().
         options = {"cwd": cls.folder, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment, "bufsize": 0, **options}
         return subprocess.Popen([program, *map(os.fsencode, words)], **options)

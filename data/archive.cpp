@@ -1,0 +1,249 @@
+#include "data/archive.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <locale.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <exception>
+#include <optional>
+#include <string_view>
+
+#include "data/file_names.h"
+#include "tensor/error.h"
+#include "tensor/file.h"
+#include "tensor/printable.h"
+
+namespace poph {
+namespace {
+
+constexpr size_t chunk_bytes = size_t{1} << 17;
+constexpr size_t most_damage = 20;  // lines; whoever wants more knows enough
+
+// libarchive turns names into the locale's characters. In one of UTF-8 those that are marked as UTF-8 come out as they are, and
+// all others byte by byte, wherever PopH runs.
+class Utf8Names {
+ public:
+  Utf8Names() : locale_(newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)), before_(locale_ ? uselocale(locale_) : nullptr) {}
+  ~Utf8Names() {
+    if (!locale_) return;
+    uselocale(before_);
+    freelocale(locale_);
+  }
+  Utf8Names(const Utf8Names&) = delete;
+  Utf8Names& operator=(const Utf8Names&) = delete;
+
+ private:
+  locale_t locale_, before_;
+};
+
+}  // namespace
+
+struct ArchiveReader::State {
+  std::string path;  // for messages
+  ArchiveLimits limits;
+  std::optional<InputFile> file;
+  std::span<const uint8_t> memory;  // where there is no file
+  int64_t size = 0, at = 0;         // of the archive; at: where libarchive reads next
+  int64_t given = 0, expanded = 0;  // bytes given to it, and what it made of them
+  int64_t members = 0;
+  bool ended = false;  // by damage
+  std::vector<uint8_t> buffer;
+  std::vector<std::string> damage;
+  std::exception_ptr failure;  // of the disk: libarchive is C, and no exception may pass through it
+  archive* handle = nullptr;
+
+  ~State() { archive_read_free(handle); }
+
+  template <class... Parts>
+  [[noreturn]] void complain(const Parts&... parts) const {
+    fail("data: ", path, ": ", parts...);
+  }
+
+  std::string message() const {
+    const char* text = archive_error_string(handle);
+    return printable(text ? text : "damaged");
+  }
+
+  void note_damage(const std::string& what) {
+    if (failure) std::rethrow_exception(failure);
+    if (damage.size() < most_damage) damage.push_back(joined("damaged behind its first ", members, " members: ", what));
+  }
+
+  // After a call that may have expanded something.
+  void check_expansion(int64_t bytes) {
+    expanded += bytes;
+    const int64_t made = std::max<int64_t>(expanded, archive_filter_bytes(handle, 0)), from = std::min(given, size);
+    if (made > limits.free_expansion && (made - limits.free_expansion) / limits.expansion > from)
+      complain("its first ", from, " bytes expand to more than ", made, ", expected at most ", limits.expansion,
+               " for one: is it a zip bomb?");
+  }
+
+  static la_ssize_t read(archive*, void* self, const void** out) {
+    State& state = *static_cast<State*>(self);
+    const auto count = static_cast<size_t>(std::min<int64_t>(chunk_bytes, state.size - state.at));
+    try {
+      if (state.file) {
+        state.buffer.resize(chunk_bytes);
+        state.file->read(static_cast<uint64_t>(state.at), state.buffer.data(), count);
+        *out = state.buffer.data();
+      } else {
+        *out = state.memory.data() + state.at;
+      }
+    } catch (...) {
+      state.failure = std::current_exception();
+      archive_set_error(state.handle, EIO, "cannot be read");
+      return ARCHIVE_FATAL;
+    }
+    state.at += static_cast<int64_t>(count);
+    state.given += static_cast<int64_t>(count);
+    return static_cast<la_ssize_t>(count);
+  }
+
+  static la_int64_t skip(archive*, void* self, la_int64_t count) {
+    State& state = *static_cast<State*>(self);
+    const int64_t skipped = std::clamp<int64_t>(count, 0, state.size - state.at);
+    state.at += skipped;
+    return skipped;
+  }
+
+  static la_int64_t seek(archive*, void* self, la_int64_t offset, int whence) {
+    State& state = *static_cast<State*>(self);
+    const int64_t base = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? state.at : state.size;
+    if (__builtin_add_overflow(base, offset, &offset) || offset < 0) return ARCHIVE_FATAL;
+    return state.at = std::min<int64_t>(offset, state.size);
+  }
+
+  void open() {
+    handle = archive_read_new();
+    require(handle != nullptr, "data: ", path, ": not enough memory");
+    // These alone: of the other compressions some are done by other programs, and formats such as ISO images hold no corpus.
+    archive_read_support_format_tar(handle);
+    archive_read_support_format_zip(handle);
+    archive_read_support_filter_gzip(handle);
+    archive_read_support_filter_bzip2(handle);
+    archive_read_support_filter_xz(handle);
+    archive_read_support_filter_zstd(handle);
+    archive_read_set_read_callback(handle, read);
+    archive_read_set_skip_callback(handle, skip);
+    archive_read_set_seek_callback(handle, seek);
+    archive_read_set_callback_data(handle, this);
+    const Utf8Names names;
+    if (archive_read_open1(handle) != ARCHIVE_OK) {
+      if (failure) std::rethrow_exception(failure);
+      complain_of_format();
+    }
+  }
+
+  [[noreturn]] void complain_of_format() const { complain("no archive of .tar or .zip: ", message()); }
+
+  // All of a member's blocks; its reason where they are not to be had. `keep` is false for what is only passed over, which has to
+  // be expanded here too: libarchive's own skipping knows no bound.
+  void read_data(bool keep, ArchiveMember& member) {
+    const void* block;
+    size_t count;
+    la_int64_t offset;
+    int status;
+    while ((status = archive_read_data_block(handle, &block, &count, &offset)) == ARCHIVE_OK) {
+      check_expansion(static_cast<int64_t>(count));
+      if (!keep || !member.reason.empty() || count == 0) continue;
+      const int64_t end = offset + static_cast<int64_t>(count), before = std::ssize(member.bytes);
+      if (end > limits.member_bytes) {
+        too_large("more than ", limits.member_bytes, member);
+        continue;
+      }
+      if (end > before) {  // a sparse file's holes are zeros, and cost as much
+        check_expansion(std::max<int64_t>(0, offset - before));
+        member.bytes.resize(static_cast<size_t>(end));
+      }
+      std::memcpy(member.bytes.data() + offset, block, count);
+    }
+    if (status == ARCHIVE_EOF) return check_expansion(0);
+    if (status == ARCHIVE_FATAL) {
+      note_damage(message());
+      ended = true;
+    }
+    if (!keep || !member.reason.empty()) return;
+    member.reason = "the archive is damaged within it: " + message();
+    member.bytes.clear();
+  }
+
+  void too_large(const char* how, int64_t bytes, ArchiveMember& member) const {
+    member.reason = joined("it has ", how, bytes, " bytes, expected at most ", limits.member_bytes);
+    member.bytes.clear();
+    member.bytes.shrink_to_fit();
+  }
+};
+
+namespace {
+
+// Why a member is no file to read, whatever its bytes.
+std::string refusal(archive_entry* entry) {
+  if (archive_entry_hardlink(entry)) return "a hard link, expected a file: links are not followed";
+  const auto type = archive_entry_filetype(entry);
+  if (archive_entry_symlink(entry) || type == AE_IFLNK) return "a symbolic link, expected a file: links are not followed";
+  if (type != AE_IFREG && type != 0) return "a device or pipe, expected a file";
+  if (archive_entry_is_encrypted(entry) || archive_entry_is_data_encrypted(entry)) return "encrypted";
+  return "";
+}
+
+}  // namespace
+
+ArchiveReader::ArchiveReader(const std::string& path, const ArchiveLimits& limits) : state_(std::make_unique<State>()) {
+  state_->path = path;
+  state_->limits = limits;
+  state_->file.emplace(path);
+  state_->size = static_cast<int64_t>(state_->file->size());
+  state_->open();
+}
+
+ArchiveReader::ArchiveReader(std::span<const uint8_t> bytes, const ArchiveLimits& limits) : state_(std::make_unique<State>()) {
+  state_->path = "archive";
+  state_->limits = limits;
+  state_->memory = bytes;
+  state_->size = static_cast<int64_t>(bytes.size());
+  state_->open();
+}
+
+ArchiveReader::~ArchiveReader() = default;
+
+bool ArchiveReader::next(ArchiveMember& member) {
+  State& s = *state_;
+  const Utf8Names names;
+  while (!s.ended) {
+    archive_entry* entry = nullptr;
+    const int status = archive_read_next_header(s.handle, &entry);
+    if (status == ARCHIVE_EOF) return false;
+    if (status != ARCHIVE_OK && status != ARCHIVE_WARN) {  // RETRY: a damaged header, and perhaps another one behind it
+      if (s.members == 0 && archive_format(s.handle) == 0 && !s.failure) s.complain_of_format();
+      s.note_damage(s.message());
+      s.check_expansion(0);
+      if (status == ARCHIVE_RETRY) continue;
+      return false;
+    }
+    ++s.members;
+    const char* name = archive_entry_pathname(entry);
+    member.name = name ? name : joined("member ", s.members);
+    while (member.name.starts_with("./")) member.name.erase(0, 2);
+    member.reason.clear();
+    member.bytes.clear();
+    const bool music = (!name || is_midi_name(member.name)) && archive_entry_filetype(entry) != AE_IFDIR;
+    if (music) {
+      member.reason = name ? refusal(entry) : "its name is not the UTF-8 that it says it is";
+      const int64_t size = archive_entry_size_is_set(entry) ? archive_entry_size(entry) : 0;
+      if (member.reason.empty() && size > s.limits.member_bytes) s.too_large("", size, member);
+    }
+    const bool keep = music && member.reason.empty();
+    if (member.reason != "encrypted") s.read_data(keep, member);
+    if (music) return true;
+  }
+  return false;
+}
+
+int64_t ArchiveReader::bytes_read() const { return std::min(state_->given, state_->size); }
+int64_t ArchiveReader::bytes() const { return state_->size; }
+const std::vector<std::string>& ArchiveReader::damage() const { return state_->damage; }
+
+}  // namespace poph

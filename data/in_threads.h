@@ -1,0 +1,32 @@
+#pragma once
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace poph {
+
+// Runs work(0) in this thread and work(1) to work(count - 1) in others. What the first of them throws comes out here, after
+// stop() has told the others and all have come back.
+template <class Work, class Stop>
+void in_threads(size_t count, const Work& work, const Stop& stop) {
+  std::mutex lock;
+  std::exception_ptr failure;
+  const auto guarded = [&](size_t thread) {
+    try {
+      work(thread);
+    } catch (...) {
+      const std::lock_guard guard(lock);
+      if (!failure) failure = std::current_exception();
+      stop();
+    }
+  };
+  {
+    std::vector<std::jthread> others;
+    for (size_t thread = 1; thread < count; ++thread) others.emplace_back(guarded, thread);
+    guarded(0);
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace poph

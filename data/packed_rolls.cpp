@@ -1,0 +1,86 @@
+#include "data/packed_rolls.h"
+
+#include <cstring>
+
+#include "tensor/error.h"
+
+namespace poph {
+namespace {
+
+template <class T>
+void append(T number, std::string& bytes) {
+  bytes.append(reinterpret_cast<const char*>(&number), sizeof number);
+}
+
+void append_text(std::string_view text, std::string& bytes) {
+  append(static_cast<uint32_t>(text.size()), bytes);
+  bytes += text;
+}
+
+class PieceReader {
+ public:
+  PieceReader(std::string_view bytes, int64_t lowest_note, int64_t notes)
+      : left_(bytes), lowest_note_(lowest_note), notes_(notes) {}
+
+  bool at_end() const { return left_.empty(); }
+
+  ReadPiece piece() {
+    ReadPiece piece;
+    piece.name = text();
+    piece.reason = text();
+    piece.hash = number<uint64_t>();
+    piece.dropped_notes = static_cast<int64_t>(number<uint64_t>());
+    const auto steps = number<uint32_t>(), cells = number<uint32_t>();
+    if (steps == 0) return piece;
+    const auto row = static_cast<uint64_t>(notes_ + 7) / 8;
+    const auto play = bytes(steps * row), sounding = bytes(cells);
+    piece.roll = std::make_shared<const Roll>(Roll::from_packed(lowest_note_, notes_, play, sounding));
+    return piece;
+  }
+
+ private:
+  std::string_view take(uint64_t count) {
+    require(count <= left_.size(), "a piece of ", count, " bytes, of which ", left_.size(), " are there");
+    const auto taken = left_.substr(0, count);
+    left_.remove_prefix(count);
+    return taken;
+  }
+
+  template <class T>
+  T number() {
+    T value;
+    std::memcpy(&value, take(sizeof value).data(), sizeof value);
+    return value;
+  }
+
+  std::string text() { return std::string(take(number<uint32_t>())); }
+
+  std::span<const uint8_t> bytes(uint64_t count) {
+    const auto taken = take(count);
+    return {reinterpret_cast<const uint8_t*>(taken.data()), taken.size()};
+  }
+
+  std::string_view left_;
+  int64_t lowest_note_, notes_;
+};
+
+}  // namespace
+
+void append_piece(const ReadPiece& piece, std::string& bytes) {
+  append_text(piece.name, bytes);
+  append_text(piece.reason, bytes);
+  append(piece.hash, bytes);
+  append(static_cast<uint64_t>(piece.dropped_notes), bytes);
+  append(static_cast<uint32_t>(piece.roll ? piece.roll->steps() : 0), bytes);  // a roll has some
+  append(static_cast<uint32_t>(piece.roll ? piece.roll->sounding_cells() : 0), bytes);
+  if (!piece.roll) return;
+  for (const auto part : {piece.roll->packed_play(), piece.roll->packed_cells()})
+    bytes.append(reinterpret_cast<const char*>(part.data()), part.size());
+}
+
+void read_pieces(std::string_view bytes, int64_t lowest_note, int64_t notes, std::vector<ReadPiece>& into) {
+  PieceReader reader(bytes, lowest_note, notes);
+  while (!reader.at_end()) into.push_back(reader.piece());
+}
+
+}  // namespace poph
