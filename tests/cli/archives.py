@@ -54,6 +54,7 @@ class Archives(Case):
             for each in (found, expected):  # which hold the experiment's name and source
                 for checkpoint in ("best", "last", "best.state", "last.state"):
                     each[checkpoint] = each[checkpoint][-2000:]
+                del each["piece_1.svg"]
             self.assert_same_outcome(found, expected)
 
     def test_hostile_archives(self):
@@ -107,7 +108,7 @@ class Archives(Case):
 
     def test_what_is_left_of_an_archive(self):
         whole = tar_bytes(self.files, False)
-        self.write("cut.tar", whole[:len(whole) - 10240 - 700])  # the end, and some of the last file
+        self.write("cut.tar", whole[:whole.index(b"3.mid") + 512 + 100])  # within the last file
         out = self.run_ok("x.toml", "--dry-run", "data.source=cut.tar")
         self.assertRegex(out, r"1 of 4 files skipped\n")
         self.assertRegex(out, r"skipped \S.*cut.tar/3.mid: the archive is damaged within it: Truncated tar archive\n")
