@@ -176,7 +176,7 @@ class Again(Case):
 class Diverging(Case):
     def test_at_once(self):
         self.refused(RUN, "x.toml", "--quiet", "train.batch=1", *DIVERGING,
-                     message=r"training diverged: the \w+ loss of step 2 \(epoch 1\) is not a finite number; there was no checkpoint to keep yet; .*learning_rate")
+                     message=r"training diverged: the \w+ loss of step 2 \(epoch 1\) is not a finite number; .*; before it the gradient norm was .*; there was no checkpoint to keep yet; .*learning_rate")
         self.assertEqual(self.status("runs/x"), "diverged")
         self.refused(POPH, "generate", "runs/x", message="no checkpoint")
 
