@@ -69,7 +69,8 @@ struct ArchiveReader::State {
 
   void note_damage(const std::string& what) {
     if (failure) std::rethrow_exception(failure);
-    if (damage.size() < most_damage) damage.push_back(joined("damaged behind its first ", members, " members: ", what));
+    const std::string line = joined("damaged behind its first ", members, members == 1 ? " member: " : " members: ", what);
+    if (damage.size() < most_damage && (damage.empty() || damage.back() != line)) damage.push_back(line);  // a stretch is said once
   }
 
   // After a call that may have expanded something.

@@ -237,7 +237,7 @@ BOOST_AUTO_TEST_CASE(what_is_before_the_damage_is_read) {
   hit[5 * (20'480 + 512) + 3] ^= 0xFF;
   const Read read = read_all(hit);
   BOOST_TEST(read.members.size() == 19u);
-  BOOST_TEST(!read.damage.empty());
+  BOOST_TEST(read.damage == std::vector<std::string>{"damaged behind its first 5 members: Damaged tar archive"}, boost::test_tools::per_element());
 }
 
 BOOST_AUTO_TEST_CASE(random_damage_is_survived) {

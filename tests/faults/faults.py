@@ -118,7 +118,7 @@ class Faults:
 
     def folders(self):
         """The run's folder is removed, or another's is put in its place, while it is at work."""
-        for moment, words in (("epoch 2:", ENDLESS), ("composing", ("generate.bars=100", "generate.pieces=1"))):
+        for moment, words in (("epoch 2:", ENDLESS), ("composing", ("generate.bars=3000", "generate.pieces=1"))):
             def remove(process, moment=moment):
                 if moment == "composing":
                     wait_until(lambda: saved_epoch(self.folder / "gone/x") == 3)
