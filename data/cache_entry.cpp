@@ -57,6 +57,7 @@ int64_t write_entry(const std::string& path, const Source& source) {
   std::error_code error;
   fs::create_directories(path, error);
   require(!error, "cannot make the folder ", path, ": ", error.message());
+  remove_temporaries(path);  // of writers that were killed
   Json index{
       {"format", format}, {"key", fs::path(path).filename().string()}, {"damage", source.damage}, {"parts", Json::array()}};
   int64_t written = 0;

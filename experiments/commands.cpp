@@ -128,7 +128,10 @@ void read_data(const DataOptions& options) {
   const auto begun = std::chrono::steady_clock::now();
   const Corpus corpus = load_corpus(settings);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-  if (options.list) return print_text(fault_list(corpus));
+  if (options.list) {
+    for (const std::string& remark : corpus.remarks) fmt::print(stderr, "{}\n", printable(remark, std::string::npos));
+    return print_text(fault_list(corpus));
+  }
   Json report{{"files", corpus.files}, {"skipped", corpus.skipped_files()}, {"damaged", corpus.salvaged.size()},
               {"pieces", {{"train", corpus.train.size()}, {"valid", corpus.valid.size()}, {"test", corpus.test.size()}}},
               {"steps", corpus.steps}, {"dropped_notes", corpus.dropped_notes}, {"bytes", corpus.bytes()}, {"fingerprint", corpus.fingerprint},

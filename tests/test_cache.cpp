@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -6,6 +7,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "data/cache_entry.h"
 #include "data/faults.h"
 #include "data/sha256.h"
 #include "tensor/file.h"
@@ -242,6 +244,72 @@ BOOST_AUTO_TEST_CASE(several_processes_make_one_entry_at_once) {
   }
   load_corpus(setting.of(setting.archive));
   BOOST_TEST(from_cache(load_corpus(setting.of(setting.archive))));
+}
+
+BOOST_AUTO_TEST_CASE(a_writer_may_be_killed_at_any_moment) {
+  const Setting setting;
+  const CorpusSettings settings = setting.of(setting.archive);
+  const auto begun = std::chrono::steady_clock::now();
+  const std::string fresh = told(load_corpus(settings), setting.archive);
+  const auto whole = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begun).count();
+  fs::remove_all(setting.cache);
+  Random random{7};
+  int killed = 0;
+  for (int round = 0; round < 60; ++round) {
+    const pid_t child = fork();
+    if (child == 0) try {
+        load_corpus(settings);
+        _exit(0);
+      } catch (...) {
+        _exit(1);
+      }
+    std::this_thread::sleep_for(std::chrono::microseconds(random.below(whole)));
+    kill(child, SIGKILL);
+    int status = 0;
+    waitpid(child, &status, 0);
+    killed += WIFSIGNALED(status);
+    if (round % 3 == 0) continue;  // several in a row
+    BOOST_TEST(told(load_corpus(settings), setting.archive) == fresh);
+    for (const fs::path& entry : setting.entries())
+      for (const auto& file : fs::directory_iterator(entry))
+        BOOST_TEST(file.path().filename().string().find(".tmp-") == std::string::npos);
+    fs::remove_all(setting.cache);
+  }
+  BOOST_TEST(killed > 20);
+}
+
+BOOST_AUTO_TEST_CASE(what_was_not_used_for_longest_goes_first) {
+  const Folder folder;
+  const auto now = fs::file_time_type::clock::now();
+  const auto make = [&](const std::string& name, int hours, bool whole) {
+    fs::create_directories(folder / name);
+    write_plainly(folder / (name + "/part_00000"), std::string(1000, 'x'));
+    if (whole) write_plainly(folder / (name + "/index"), "");
+    fs::last_write_time(folder / (whole ? name + "/index" : name), now - std::chrono::hours(hours));
+  };
+  const auto there = [&] {
+    std::string names;
+    for (const char* name : {"new", "old", "older", "kept", "making", "left"})
+      if (fs::exists(folder / name)) names += std::string(name) + " ";
+    return names;
+  };
+  make("new", 1, true);
+  make("older", 9, true);
+  make("old", 5, true);
+  make("kept", 99, true);
+  make("making", 1, false);
+  make("left", 30, false);  // by a writer that was killed
+  write_plainly(folder / "a.stamps", "older\n");
+  write_plainly(folder / "b.stamps", "new\n");
+  BOOST_TEST(tidy_entries(folder.path.string(), folder / "kept", 6000) == 5000);
+  BOOST_TEST(there() == "new old older kept making ");
+  BOOST_TEST(tidy_entries(folder.path.string(), folder / "kept", 4999) == 4000);
+  BOOST_TEST(there() == "new old kept making ");
+  BOOST_TEST(tidy_entries(folder.path.string(), folder / "kept", 0) == 2000);  // those in the making are another's
+  BOOST_TEST(there() == "kept making ");
+  tidy_entries(folder.path.string(), folder / "kept", 0);
+  BOOST_TEST(!fs::exists(folder / "a.stamps"));
+  BOOST_TEST(!fs::exists(folder / "b.stamps"));
 }
 
 BOOST_AUTO_TEST_CASE(an_unreadable_file_is_no_known_content) {

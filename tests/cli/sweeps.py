@@ -400,7 +400,7 @@ class Asked(Sweep):
     def test_shipped(self):
         small = ("data.source=music", "data.window=16", "data.stride=64", "data.lowest_note=60", "data.notes=2", "model.octave_units=2", "train.epochs=1", "sweep.seeds=[1]")
         found = sorted((SOURCE / "experiments/sweeps").glob("*.toml"))
-        self.assertEqual([path.stem for path in found], ["attention", "losses", "orderings", "quick"])
+        self.assertEqual([path.stem for path in found], ["attention", "losses", "orderings", "quick", "small_losses", "small_orderings", "small_orderings_and_leaks"])
         for path in found:
             with self.subTest(path.stem):
                 ids = self.run_ok(path, "--list").split()
@@ -413,4 +413,4 @@ class Asked(Sweep):
                     overrides += ["sweep.mode=random", "sweep.runs=4"]
                 shown = self.run_ok(path, "--dry-run", *overrides, "train.batch=1")
                 self.assertIn("for the %d runs that are left" % configurations, shown)
-                self.assertEqual(shown.count("[autoregressive = false]"), {"quick": 1, "orderings": 3}.get(path.stem, 0))
+                self.assertEqual(shown.count("[autoregressive = false]"), {"quick": 1, "orderings": 3, "small_orderings_and_leaks": 3}.get(path.stem, 0))
