@@ -114,9 +114,10 @@ def keep_to_free_memory():
 
 
 def answers(server, request, repeats, seconds):
-    """A server's answers by itself: as many as fit, at least one. The first is left out, unless it took long."""
-    begun, found = time.monotonic(), [server.ask(request)]
-    if time.monotonic() - begun < seconds / 3:
+    """A server's answers by itself: as many as fit, at least one. The first finds cold memory and does not count, unless only one is wanted."""
+    found = [server.ask(request)]
+    begun = time.monotonic()
+    if repeats > 1:
         found = []
     while len(found) < repeats and (not found or time.monotonic() - begun < seconds):
         found.append(server.ask(request))
@@ -125,7 +126,7 @@ def answers(server, request, repeats, seconds):
 
 def take_turns(servers, request, repeats, seconds):
     """{name: answers}, one of each server in turn, as `answers` has it. A server that fails is left out from there on."""
-    begun, found = time.monotonic(), {}
+    found = {}
     for name, server in servers.items():
         try:
             found[name] = [server.ask(request)]
@@ -133,7 +134,8 @@ def take_turns(servers, request, repeats, seconds):
             if name == "PopH":
                 raise
             say(f"{name} is left out: {failure}")
-    if time.monotonic() - begun < seconds / 3:
+    begun = time.monotonic()
+    if repeats > 1:
         found = {name: [] for name in found}
     while len(found["PopH"]) < repeats and (not found["PopH"] or time.monotonic() - begun < seconds):
         for name in found:
