@@ -67,8 +67,14 @@ struct ArchiveReader::State {
     return printable(text ? text : "damaged");
   }
 
-  void note_damage(const std::string& what) {
+  // Trouble that is not the archive's.
+  void rethrow() const {
     if (failure) std::rethrow_exception(failure);
+    if (archive_errno(handle) == ENOMEM) complain("not enough memory to read it: ", message());
+  }
+
+  void note_damage(const std::string& what) {
+    rethrow();
     const std::string line = joined("damaged behind its first ", members, members == 1 ? " member: " : " members: ", what);
     if (damage.size() < most_damage && (damage.empty() || damage.back() != line)) damage.push_back(line);  // a stretch is said once
   }
@@ -123,19 +129,31 @@ struct ArchiveReader::State {
     // These alone: of the other compressions some are done by other programs, and formats such as ISO images hold no corpus.
     archive_read_support_format_tar(handle);
     archive_read_support_format_zip(handle);
-    archive_read_support_filter_gzip(handle);
-    archive_read_support_filter_bzip2(handle);
-    archive_read_support_filter_xz(handle);
-    archive_read_support_filter_zstd(handle);
+    // One compression, named here: what libarchive looks for by itself may be layers of them, of which each multiplies what the one
+    // behind it has to do, before anything comes out that could be counted.
+    require(archive_read_append_filter(handle, compression()) == ARCHIVE_OK, "data: ", path, ": ", message());
     archive_read_set_read_callback(handle, read);
     archive_read_set_skip_callback(handle, skip);
     archive_read_set_seek_callback(handle, seek);
     archive_read_set_callback_data(handle, this);
     const Utf8Names names;
     if (archive_read_open1(handle) != ARCHIVE_OK) {
-      if (failure) std::rethrow_exception(failure);
+      rethrow();
       complain_of_format();
     }
+  }
+
+  int compression() const {
+    std::string start(static_cast<size_t>(std::min<int64_t>(size, 6)), '\0');
+    if (file)
+      file->read(0, start.data(), start.size());
+    else
+      std::copy_n(memory.begin(), start.size(), start.begin());
+    if (start.starts_with("\x1F\x8B")) return ARCHIVE_FILTER_GZIP;
+    if (start.starts_with("BZh")) return ARCHIVE_FILTER_BZIP2;
+    if (start.starts_with("\xFD" "7zXZ")) return ARCHIVE_FILTER_XZ;
+    if (start.starts_with("\x28\xB5\x2F\xFD")) return ARCHIVE_FILTER_ZSTD;
+    return ARCHIVE_FILTER_NONE;
   }
 
   [[noreturn]] void complain_of_format() const { complain("no archive of .tar or .zip: ", message()); }
@@ -166,6 +184,7 @@ struct ArchiveReader::State {
       note_damage(message());
       ended = true;
     }
+    rethrow();
     if (!keep || !member.reason.empty()) return;
     member.reason = "the archive is damaged within it: " + message();
     member.bytes.clear();
@@ -218,7 +237,8 @@ bool ArchiveReader::next(ArchiveMember& member) {
     const int status = archive_read_next_header(s.handle, &entry);
     if (status == ARCHIVE_EOF) return false;
     if (status != ARCHIVE_OK && status != ARCHIVE_WARN) {  // RETRY: a damaged header, and perhaps another one behind it
-      if (s.members == 0 && archive_format(s.handle) == 0 && !s.failure) s.complain_of_format();
+      s.rethrow();
+      if (s.members == 0 && archive_format(s.handle) == 0) s.complain_of_format();
       s.note_damage(s.message());
       s.check_expansion(0);
       if (status == ARCHIVE_RETRY) continue;

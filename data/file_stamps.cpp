@@ -33,7 +33,8 @@ FileStamps stamps_of(const std::vector<std::string>& paths) {
     sha256.add(stamp.data(), sizeof stamp);
     stamps.sizes.push_back(size);
     stamps.bytes += std::max<int64_t>(0, size);
-    newest = std::max({newest, ns(about.st_mtim), ns(about.st_ctim)});
+    newest = std::max(newest, ns(about.st_ctim));
+    if (ns(about.st_mtim) <= now) newest = std::max(newest, ns(about.st_mtim));  // archives hold times to come
   }
   stamps.key = sha256.finish();
   stamps.settled = newest < now - settling_ns;

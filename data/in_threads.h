@@ -1,13 +1,14 @@
 #pragma once
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 namespace poph {
 
-// Runs work(0) in this thread and work(1) to work(count - 1) in others. What the first of them throws comes out here, after
-// stop() has told the others and all have come back.
+// Runs work(0) in this thread and work(1) to work(count - 1) in others, or in fewer where the system has no more. What the first of
+// them throws comes out here, after stop() has told the others and all have come back.
 template <class Work, class Stop>
 void in_threads(size_t count, const Work& work, const Stop& stop) {
   std::mutex lock;
@@ -23,7 +24,10 @@ void in_threads(size_t count, const Work& work, const Stop& stop) {
   };
   {
     std::vector<std::jthread> others;
-    for (size_t thread = 1; thread < count; ++thread) others.emplace_back(guarded, thread);
+    try {
+      for (size_t thread = 1; thread < count; ++thread) others.emplace_back(guarded, thread);
+    } catch (const std::system_error&) {  // those that there are do it all
+    }
     guarded(0);
   }
   if (failure) std::rethrow_exception(failure);

@@ -47,7 +47,7 @@ class FileReader {
       piece.dropped_notes = report.dropped_notes;
       if (!midi_.salvaged.empty()) piece.reason = fmt::format("midi: byte {}: {}", midi_.salvaged_at, midi_.salvaged);
       keep_or_skip(std::move(roll), piece);
-    } catch (const std::exception& error) {
+    } catch (const Error& error) {  // no other one is the file's
       piece.reason = error.what();
     }
     return piece;

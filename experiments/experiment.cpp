@@ -248,6 +248,7 @@ bool finish_run(nlohmann::json& run, const RunFolder& folder, const Config& conf
   if (found.is_null()) return false;
   if (!found.empty()) run["log_likelihood"] = found;
   for (const std::string& line : likelihoods_text(found)) progress.line(line);
+  folder.require_there();
   if (config.train.tensorboard) write_sample_events(folder.path(), to_toml(config), samples, trainer.state().step, progress);
   return !stop_requested();
 }
@@ -348,6 +349,7 @@ int run_experiment(Config config, const RunOptions& options) {
   else
     folder->cut_metrics_after(-1, -1);
   folder->write_config(config);
+  folder->require_there();
   write_fault_list(folder->file("skipped.jsonl"), data.corpus);
   describe_run(run, options, config, model, data, device);
   folder->write_run(run);

@@ -82,7 +82,8 @@ void RunFolder::write_run(const nlohmann::json& run) const {
 void RunFolder::append_metrics(const std::vector<nlohmann::json>& lines) const {
   require_there();
   std::string text;
-  for (const nlohmann::json& line : lines) text += line.dump() + "\n";
+  using nlohmann::json;  // a piece's name may hold bytes that are no UTF-8
+  for (const json& line : lines) text += line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
   AppendFile metrics(file("metrics.jsonl"));
   metrics.append(text);
   metrics.sync();

@@ -22,7 +22,9 @@ void on_signal(int signal) {
 }  // namespace
 
 void watch_signals(double one_request_seconds) {
-  requested = 0;
+  struct sigaction before {};
+  sigaction(SIGTERM, nullptr, &before);
+  if (before.sa_handler != on_signal) requested = 0;  // otherwise it was watched already, and may have been asked
   one_request = one_request_seconds;
   struct sigaction action {};
   action.sa_handler = on_signal;

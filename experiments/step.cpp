@@ -133,7 +133,7 @@ void TrainingStep::queue_work(Size& size) {
                                       {volume, &losses.volume}})
       if (loss->defined()) size.losses.slice(place, 1).copy_from(loss->value().reshape({1}));
     backward(losses.total);
-    const Tensor squares = sums_of_squares(gradients_of(model_));
+    Tensor squares = sums_of_squares(gradients_of(model_));
     if (config_.train.clip_norm > 0) clip(in.update, squares, config_.train.clip_norm);
     guard(in.update, halted_, size.losses, squares);
     size.squares.slice(0, 1).copy_from(squares.reshape({1, parameters_}));

@@ -176,7 +176,7 @@ class Configurations {
   int64_t baseline_index(int64_t count) const {
     if (!plan_.baseline || count > most_runs) return -1;
     for (int64_t index = 0; index < count; ++index)
-      if (label_of(combination(plan_.grids, index), plan_.grids) == plan_.baseline->text) return index;
+      if (label_of(combination(plan_.grids, index), last_parts_) == plan_.baseline->text) return index;
     return -1;
   }
 
@@ -191,7 +191,7 @@ class Configurations {
       ++merged;
       return;
     }
-    std::string label = label_of(settings, plan_.grids);
+    std::string label = label_of(settings, last_parts_);
     if (label.empty()) label = sweep_.name;
     if (const int times = ++labels_[label]; times > 1) label += fmt::format(" ({})", times);
     all.push_back({label, std::move(settings), std::move(config)});
@@ -201,6 +201,7 @@ class Configurations {
   Files& files_;
   const Sweep& sweep_;
   const std::string& bundled_corpus_;
+  const std::map<std::string, int> last_parts_ = last_parts(plan_.grids);
   std::set<std::string> seen_;
   std::map<std::string, int> labels_;
   size_t text_ = 0;

@@ -105,6 +105,9 @@ std::vector<Grid> read_axes(const Value& axes) {
     grids.push_back(std::move(grid));
   }
   if (grids.empty()) reject(axes, "sweep.axes", "an empty list: nothing to try");
+  size_t count = 0;
+  for (const Grid& grid : grids) count += grid.size();
+  if (count > most_axes) reject(axes, "sweep.axes", fmt::format("{} keys, expected at most {}", count, most_axes));
   return grids;
 }
 
@@ -141,21 +144,26 @@ void draw_combinations(int64_t count, uint64_t seed, const std::function<bool(in
   }
 }
 
-std::string label_of(const Settings& settings, const std::vector<Grid>& grids) {
+std::map<std::string, int> last_parts(const std::vector<Grid>& grids) {
   std::set<std::string> keys;
   for (const Grid& grid : grids)
     for (const Axis& axis : grid) keys.insert(axis.key);
+  std::map<std::string, int> counts;
+  for (const std::string& key : keys) ++counts[last_part(key)];
+  return counts;
+}
+
+std::string label_of(const Settings& settings, const std::map<std::string, int>& last_parts) {
   std::vector<std::string> parts;
   for (const auto& [key, value] : settings) {
     const std::string short_key = last_part(key);
-    const auto same =
-        std::count_if(keys.begin(), keys.end(), [&](const std::string& other) { return last_part(other) == short_key; });
+    const auto same = last_parts.find(short_key);
     if (key == "extends")
       parts.push_back(fs::path(value.text).stem().string());
     else if (key == "model.blocks")
       parts.push_back(ordering_name(value));
     else
-      parts.push_back((same == 1 ? short_key : key) + " " + shown_value(value));
+      parts.push_back((same != last_parts.end() && same->second == 1 ? short_key : key) + " " + shown_value(value));
   }
   return fmt::format("{}", fmt::join(parts, ", "));
 }

@@ -1,5 +1,6 @@
 #pragma once
 #include <functional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,8 +16,10 @@ struct Axis {
 };
 using Grid = std::vector<Axis>;  // every value of each axis with every value of the others, the last axis changing fastest
 
+constexpr size_t most_axes = 1000;
+
 // sweep.axes: one table is one grid, several ([[sweep.axes]]) are several. Error, with its line: a key that is no setting (and
-// the nearest that is one), a value that is no list, an empty list.
+// the nearest that is one), a value that is no list, an empty list, more than most_axes.
 std::vector<Grid> read_axes(const Value& axes);
 
 using Settings = std::vector<std::pair<std::string, Value>>;  // one value of each axis, in the order of the axes
@@ -28,7 +31,9 @@ Settings combination(const std::vector<Grid>& grids, int64_t index);
 // The same seed gives the same order: a draw of more begins with that of fewer.
 void draw_combinations(int64_t count, uint64_t seed, const std::function<bool(int64_t)>& take);
 
+// The last parts of the grids' keys, and how many different keys end in each.
+std::map<std::string, int> last_parts(const std::vector<Grid>& grids);
 // "raw, span 16": what the settings say, by the last part of each key where that is clear among the grids' keys.
-std::string label_of(const Settings& settings, const std::vector<Grid>& grids);
+std::string label_of(const Settings& settings, const std::map<std::string, int>& last_parts);
 
 }  // namespace poph

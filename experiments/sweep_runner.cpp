@@ -300,8 +300,8 @@ int run_sweep(Sweep sweep, SweepOptions options) {
   if (options.run.restart && options.index < 0 && std::filesystem::exists(path)) {
     SweepFolder::refuse_use(path);
     progress.line("the old sweep is now " + move_aside(path));
-    options.run.restart = false;
   }
+  if (options.index < 0) options.run.restart = false;  // a run of it that another process has begun meanwhile is none to begin anew
   watch_signals();
   SweepFolder folder(path, sweep);
   if (options.index >= 0) return run_index(sweep, options, folder, progress);

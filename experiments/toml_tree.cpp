@@ -41,10 +41,11 @@ bool is_ascii(char c) { return (c & 0x80) == 0; }
 // What toml++ does not cope with, outside strings and comments. It bounds the nesting of brackets but not of dotted keys: a.a.a.
 // .. a hundred thousand deep overflows the stack when the tables are destroyed; a key cannot leave its line, so counting a line's
 // dots bounds both. And some letters beyond ASCII take it to places that it declares unreachable; TOML has none there, but behind
-// a backslash that joins two lines.
+// a backslash that joins two lines. A quote opens a string only where a key or a value may begin.
 void refuse_what_breaks_the_parser(std::string_view text, const std::string& origin) {
   if (text.starts_with(byte_order_mark)) text.remove_prefix(byte_order_mark.size());
   int line = 1, dots = 0;
+  char before = '\n';  // the last that was no blank
   const auto require_ascii = [&](size_t at) {
     require(at >= text.size() || is_ascii(text[at]), origin, ":", line,
             ": a letter beyond ASCII outside strings and comments, or behind a backslash");
@@ -53,7 +54,7 @@ void refuse_what_breaks_the_parser(std::string_view text, const std::string& ori
     const char c = text[i];
     if (c == '#') {
       i = std::min(text.find('\n', i), text.size()) - 1;
-    } else if (c == '"' || c == '\'') {
+    } else if ((c == '"' || c == '\'') && std::string_view("\n=[,{.").find(before) != std::string_view::npos) {
       const bool long_string = text.substr(i, 3) == std::string(3, c);
       const std::string_view end = text.substr(i, long_string ? 3 : 1);
       for (i += end.size(); i < text.size() && text.substr(i, end.size()) != end; ++i) {
@@ -74,6 +75,7 @@ void refuse_what_breaks_the_parser(std::string_view text, const std::string& ori
     } else {
       require_ascii(i);
     }
+    if (std::string_view(" \t\r").find(c) == std::string_view::npos) before = i < text.size() && text[i] == '\n' ? '\n' : c;
   }
 }
 

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numbers>
 #include <numeric>
@@ -12,6 +14,7 @@
 #include "experiments/model_file.h"
 #include "experiments/signals.h"
 #include "nn/checkpoint.h"
+#include "tensor/printable.h"
 
 namespace poph {
 namespace {
@@ -32,13 +35,24 @@ void each_field(State& s, F f) {
   f("norm_sum", s.norm_sum), f("norm_max", s.norm_max);
 }
 
-template <class T>
-T parse_number(const TensorFile& file, const std::string& name) {
-  const auto found = file.metadata.find(name);
-  require(found != file.metadata.end(), "the training state lacks \"", name, "\": saved by another version?");
-  if constexpr (std::is_integral_v<T>) return std::stoll(found->second);
-  else return std::stod(found->second);
-}
+// The numbers of a training state in a file, which anybody may have written.
+struct StateNumbers {
+  const TensorFile& file;
+  std::string path;
+
+  template <class T>
+  void read(const char* name, T& value, T least = std::numeric_limits<T>::lowest(), T most = std::numeric_limits<T>::max()) const {
+    const auto found = file.metadata.find(name);
+    require(found != file.metadata.end(), path, ": the training state lacks \"", name, "\": saved by another version?");
+    const std::string& text = found->second;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool whole = error == std::errc() && end == text.data() + text.size();
+    const bool bounded = least > std::numeric_limits<T>::lowest();
+    require(whole && (!bounded || (value >= least && value <= most)), path, ": the training state has ", name, " = \"", printable(text, 40),
+            "\", expected ", std::is_integral_v<T> ? "a whole number" : "a number",
+            bounded ? fmt::format(" from {}{}", least, most == std::numeric_limits<T>::max() ? "" : fmt::format(" to {}", most)) : "");
+  }
+};
 
 nlohmann::json metrics_line(const TrainingState& state, const char* split, const LossValues& losses) {
   const auto number = [](double x) -> nlohmann::json {
@@ -186,18 +200,28 @@ bool Trainer::resume(const RunFolder& folder, Progress& progress) {
   const Checkpoint last = load_checkpoint(folder.checkpoint("last"));
   if (!last.note.empty()) progress.line(last.note);
   assign_weights(last.weights, folder.checkpoint("last") + ".safetensors", model_.parameter_tensors());
-  each_field(state_, [&](const char* field, auto& value) { value = parse_number<std::decay_t<decltype(value)>>(last.state, field); });
-  if (last.state.metadata.contains("replay")) state_.train_sum.replay = parse_number<double>(last.state, "replay");
-  if (last.state.metadata.contains("volume")) state_.train_sum.volume = parse_number<double>(last.state, "volume");
-  optimizer_.updates = parse_number<int64_t>(last.state, "updates");
-  optimizer_.momentum_product = parse_number<double>(last.state, "momentum_product");
+  const std::string state_path = folder.checkpoint("last") + ".state.safetensors";
+  const StateNumbers numbers{last.state, state_path};
+  each_field(state_, [&](const char* field, auto& value) {
+    if constexpr (std::is_integral_v<std::decay_t<decltype(value)>>)
+      numbers.read(field, value, &value == &state_.best_epoch ? int64_t{-1} : 0, &value == &state_.batch ? batches_per_epoch() : INT64_MAX);
+    else if (&value == &state_.learning_rate_factor)
+      numbers.read(field, value, 0.0, 1.0);
+    else
+      numbers.read(field, value);
+  });
+  for (auto [name, sum] : {std::pair{"replay", &state_.train_sum.replay}, {"volume", &state_.train_sum.volume}})
+    if (last.state.metadata.contains(name)) numbers.read(name, sum->emplace());
+  numbers.read("updates", optimizer_.updates, int64_t{0});
+  numbers.read("momentum_product", optimizer_.momentum_product, 0.0, 1.0);
   const Device device = model_.note_head.weight.value().device();
   model_.each_parameter([&](const std::string& name, Var& parameter) {
     for (auto [prefix, moments] : {std::pair{"moment.", &optimizer_.moments}, {"second_moment.", &optimizer_.second_moments}}) {
       const auto found = last.state.tensors.find(prefix + name);
       if (found == last.state.tensors.end()) continue;
-      require(found->second.shape() == parameter.shape(), folder.checkpoint("last"), ".state.safetensors: ", found->first, " is ",
-              found->second.shape(), ", expected ", parameter.shape());
+      require(found->second.shape() == parameter.shape(), state_path, ": ", found->first, " is ", found->second.shape(), ", expected ",
+              parameter.shape());
+      require(count_nonfinite(found->second) == 0, state_path, ": ", found->first, " holds values that are not finite numbers");
       (*moments)[name] = found->second.to(device);
     }
   });

@@ -52,17 +52,18 @@ POPH_INLINE typename Simd<W>::Vector first_lanes(typename Simd<W>::Vector x, int
   return numbers < static_cast<int32_t>(count) ? x : typename Simd<W>::Vector{} + other;
 }
 
+template <int half, class Vector, size_t... lane>
+POPH_INLINE Vector exchanged(Vector x, std::index_sequence<lane...>) {
+  return __builtin_shufflevector(x, x, (lane ^ half)...);
+}
+
 // What f makes of all lanes, taken in pairs.
-template <int W, class F>
+template <int W, int half = W / 2, class F>
 POPH_INLINE float across(typename Simd<W>::Vector x, F f) {
-#pragma GCC unroll 4
-  for (int half = W / 2; half > 0; half /= 2) {
-    typename SimdInts<W>::Vector other;
-#pragma GCC unroll 16
-    for (int i = 0; i < W; ++i) other[i] = i ^ half;
-    x = f(x, __builtin_shuffle(x, other));
-  }
-  return x[0];
+  if constexpr (half == 0)
+    return x[0];
+  else
+    return across<W, half / 2>(f(x, exchanged<half>(x, std::make_index_sequence<W>{})), f);
 }
 struct Add {
   template <class V>

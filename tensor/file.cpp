@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -24,7 +25,16 @@ constexpr uint64_t most_bytes_per_call = uint64_t{1} << 30;  // Linux transfers 
   fail("cannot ", action, " ", path, ": ", std::generic_category().message(error));
 }
 
-constexpr const char* temporary_mark = ".tmp-";
+constexpr const char* temporary_mark = ".tmp-";  // then the process's number, and "-" and a count or the ending that a program asks for
+
+bool is_temporary(const std::string& name) {
+  const size_t mark = name.rfind(temporary_mark);
+  if (mark == std::string::npos || mark == 0) return false;
+  const char* const digits = "0123456789";
+  const size_t number = mark + std::strlen(temporary_mark), end = name.find_first_not_of(digits, number);
+  if (end == std::string::npos || end == number) return false;
+  return name[end] == '.' || (name[end] == '-' && end + 1 < name.size() && name.find_first_not_of(digits, end + 1) == std::string::npos);
+}
 
 // False, with errno: some of the bytes were not written.
 bool write_all(int descriptor, std::string_view bytes) {
@@ -41,9 +51,17 @@ bool write_all(int descriptor, std::string_view bytes) {
 
 // -1, with errno: it cannot be made. Where the disk knows no locks, remove_temporaries leaves all it finds.
 int open_locked(const std::string& temporary) {
-  const int file = retried([&] { return open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666); });
-  if (file >= 0) flock(file, LOCK_EX | LOCK_NB);
-  return file;
+  for (int tries = 0; tries < 1000; ++tries) {
+    const int file = retried([&] { return open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666); });
+    if (file < 0) return file;
+    // Another process may have removed it before it was locked; or is about to, and holds it.
+    struct stat own, there;
+    const bool locked = flock(file, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+    if (locked && fstat(file, &own) == 0 && stat(temporary.c_str(), &there) == 0 && own.st_ino == there.st_ino) return file;
+    close(file);
+  }
+  errno = EWOULDBLOCK;
+  return -1;
 }
 
 struct Descriptor {
@@ -134,7 +152,7 @@ void remove_temporaries(const std::string& folder) {
   std::error_code ignored;  // a missing folder is reported by the write that follows
   for (std::filesystem::directory_iterator entry(folder, ignored), end; !ignored && entry != end; entry.increment(ignored)) {
     const std::string path = entry->path().string();
-    if (path.find(temporary_mark, folder.size()) == std::string::npos) continue;
+    if (!is_temporary(entry->path().filename().string())) continue;
     const Descriptor file{retried([&] { return open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK); })};
     if (file.number >= 0 && flock(file.number, LOCK_EX | LOCK_NB) == 0) unlink(path.c_str());
   }

@@ -10,8 +10,9 @@ struct Bce {
   const T *logit, *target;
   T* y;
   POPH_HD void operator()(int64_t i) const {
-    const A x = logit[i];
-    y[i] = T((x > A(0) ? x : A(0)) - x * A(target[i]) + std::log1p(std::exp(x > A(0) ? -x : x)));
+    const A x = logit[i], t = target[i], size = x > A(0) ? x : -x;
+    // Both terms are positive: a compiler that may reorder sums (-ffast-math) has nothing to cancel.
+    y[i] = T(size * (x > A(0) ? A(1) - t : t) + std::log1p(std::exp(-size)));
   }
 };
 

@@ -182,6 +182,7 @@ void sgd_update(Tensor& parameter, const Tensor& gradient, const Tensor& step);
 Tensor sums_of_squares(const Tensors& all);               // of each, in a fixed order: f64 [n]; 0 for one that is undefined
 void clip(Tensor& step, const Tensor& squares, double longest);  // its gradient_scale: min(1, longest / sqrt(sum of squares [n]))
 // Its `apply` becomes 0, and `halted` (f64 []) 1, where a loss (f32) or a square (f64) is NaN or infinite, or `halted` was not 0.
-void guard(Tensor& step, Tensor& halted, const Tensor& losses, const Tensor& squares);
+// A square that is too large for float32 moments, in its scale, becomes infinite.
+void guard(Tensor& step, Tensor& halted, const Tensor& losses, Tensor& squares);
 
 }  // namespace poph

@@ -80,15 +80,20 @@ struct Clip {
 };
 
 struct Guard {
+  static constexpr double most_squares = 1e38;  // the moments are float32, which ends at 3.4e38
   const float* losses;
-  const double* squares;
+  double* squares;
   int64_t loss_count, square_count;
   double* halted;
   OptimizerStep* step;
   POPH_HD void operator()(int64_t) const {
     int64_t bad = *halted != 0;
     for (int64_t i = 0; i < loss_count; ++i) bad += NotFinite<float>{}(losses[i]);
-    for (int64_t i = 0; i < square_count; ++i) bad += NotFinite<double>{}(squares[i]);
+    for (int64_t i = 0; i < square_count; ++i) {
+      const bool huge = squares[i] * step->gradient_scale * step->gradient_scale > most_squares;
+      if (huge) squares[i] = HUGE_VAL;
+      bad += huge || NotFinite<double>{}(squares[i]);
+    }
     *halted = bad != 0;
     step->apply = bad == 0;
   }
@@ -159,7 +164,7 @@ void clip(Tensor& step, const Tensor& squares, double longest) {
   for_each_index(step.device(), 1, Clip{squares.data<double>(), squares.elements(), numbers_of(step, squares), longest});
 }
 
-void guard(Tensor& step, Tensor& halted, const Tensor& losses, const Tensor& squares) {
+void guard(Tensor& step, Tensor& halted, const Tensor& losses, Tensor& squares) {
   require(halted.elements() == 1, "guard: expected one number of halted, found ", halted.shape());
   for_each_index(step.device(), 1,
                  Guard{losses.data<float>(), squares.data<double>(), losses.elements(), squares.elements(), halted.data<double>(),

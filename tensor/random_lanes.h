@@ -1,4 +1,6 @@
 #pragma once
+#include <utility>
+
 #include "tensor/panels.h"
 #include "tensor/random.h"
 
@@ -60,14 +62,16 @@ struct PhiloxLanes {
   // Elements whose word is at least the threshold become `value`, the others 0.
   POPH_INLINE void select(uint32_t threshold, float value, float* to) const {
     const Vector words01 = (c0 & 0xffffffffu) | (c1 << 32), words23 = (c2 & 0xffffffffu) | (c3 << 32);
-    Vector lower, upper;  // a block's two pairs of words, one after the other
-#pragma GCC unroll 8
-    for (int i = 0; i < blocks; ++i) lower[i] = i / 2 + i % 2 * blocks, upper[i] = lower[i] + blocks / 2;
     const Words kept = (Words)(typename Simd<W>::Vector{} + value);
-    const Words first = (Words)__builtin_shuffle(words01, words23, lower),
-                second = (Words)__builtin_shuffle(words01, words23, upper);
+    const auto lanes = std::make_index_sequence<blocks>{};
+    const Words first = paired<0>(words01, words23, lanes), second = paired<blocks / 2>(words01, words23, lanes);
     store<W>(to, (typename Simd<W>::Vector)((Words)(first >= threshold) & kept));
     store<W>(to + W, (typename Simd<W>::Vector)((Words)(second >= threshold) & kept));
+  }
+  // From the block `begin` on, a block's two pairs of words one after the other.
+  template <int begin, size_t... lane>
+  static POPH_INLINE Words paired(Vector words01, Vector words23, std::index_sequence<lane...>) {
+    return (Words)__builtin_shufflevector(words01, words23, (begin + lane / 2 + lane % 2 * blocks)...);
   }
 };
 

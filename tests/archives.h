@@ -18,7 +18,7 @@ struct Entry {
   std::string hard_link = {}, symbolic_link = {};  // where it leads
 };
 
-// kind: "tar", "tar.gz", "tar.bz2", "tar.xz", "tar.zst", "zip", or "encrypted.zip".
+// kind: "tar", "tar.gz", "tar.gz.gz", "tar.bz2", "tar.xz", "tar.zst", "zip", or "encrypted.zip".
 inline Bytes archive_of(const std::string& kind, const std::vector<Entry>& entries) {
   struct Writer {
     archive* handle = archive_write_new();
@@ -27,7 +27,8 @@ inline Bytes archive_of(const std::string& kind, const std::vector<Entry>& entri
   } writer;
   const bool zip = kind.ends_with("zip");
   writer.well(zip ? archive_write_set_format_zip(writer.handle) : archive_write_set_format_gnutar(writer.handle));
-  if (kind == "tar.gz") writer.well(archive_write_add_filter_gzip(writer.handle));
+  if (kind == "tar.gz.gz") writer.well(archive_write_add_filter_gzip(writer.handle));
+  if (kind.starts_with("tar.gz")) writer.well(archive_write_add_filter_gzip(writer.handle));
   if (kind == "tar.bz2") writer.well(archive_write_add_filter_bzip2(writer.handle));
   if (kind == "tar.xz") writer.well(archive_write_add_filter_xz(writer.handle));
   if (kind == "tar.zst") writer.well(archive_write_add_filter_zstd(writer.handle));

@@ -277,10 +277,11 @@ std::vector<OpCase> op_cases(int64_t n) {
        }},
       {"guard", {cube}, [update, wide](In x) {
          Tensor step = update.on(x[0].device()), held = update.on(x[0].device()), halted = Tensor::zeros({}, Dtype::f64, x[0].device());
-         const Tensor loss = Tensor::full({5}, 1, Dtype::f32, x[0].device()), squares = sums_of_squares({wide(x[0])});
+         const Tensor loss = Tensor::full({5}, 1, Dtype::f32, x[0].device());
+         Tensor squares = sums_of_squares({wide(x[0])}), huge = mul(squares, Tensor::full({1}, 1e300, Dtype::f64, x[0].device()));
          guard(step, halted, loss, squares);
-         guard(held, halted, loss, mul(squares, Tensor::full({1}, std::numeric_limits<double>::infinity(), Dtype::f64, x[0].device())));
-         return Tensors{step, held, halted};
+         guard(held, halted, loss, huge);
+         return Tensors{step, held, halted, huge};
        }},
   };
   // clang-format on

@@ -58,12 +58,12 @@ BOOST_AUTO_TEST_CASE(a_torn_line_is_cut) {
 
 BOOST_AUTO_TEST_CASE(temporaries_of_the_living_stay) {
   const Folder folder;
-  for (const char* name : {"a.json", "a.json.tmp-1-0", "b.tmp-2.oga"}) write_plainly(folder / name, "x");
+  for (const char* name : {"a.json", "a.json.tmp-1-0", "b.tmp-2.oga", "my.tmp-notes", "my.tmp-1-x", "my.tmp-1", ".tmp-1-0"}) write_plainly(folder / name, "x");
   const LockedFile sound(folder / "c.tmp-3.oga");
   PendingFile pending(folder / "d.json", "y");
   remove_temporaries(folder.path.string());
   pending.commit();
-  BOOST_TEST((folder.names() == Names{"a.json", "c.tmp-3.oga", "d.json"}));
+  BOOST_TEST((folder.names() == Names{".tmp-1-0", "a.json", "c.tmp-3.oga", "d.json", "my.tmp-1", "my.tmp-1-x", "my.tmp-notes"}));
   BOOST_TEST(read_file(folder / "d.json") == "y");
   remove_temporaries(folder / "none");
 }

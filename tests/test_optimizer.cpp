@@ -155,7 +155,8 @@ BOOST_AUTO_TEST_CASE(a_step_that_is_not_finite_changes_nothing) {
     double halted, apply;
   };
   for (const Row& row : std::vector<Row>{{{1, 2}, {3, 4}, 0, 1}, {{1, nan}, {3, 4}, 0, 0}, {{-infinity, 2}, {3, 4}, 0, 0}, {{1, 2}, {3, infinity}, 0, 0},
-                                         {{1, 2}, {nan, 4}, 0, 0}, {{1, 2}, {-nan, nan}, 0, 0}, {{1, 2}, {3, 4}, 1, 0}, {{3e38, -3e38}, {1e300, 0}, 0, 1}}) {
+                                         {{1, 2}, {nan, 4}, 0, 0}, {{1, 2}, {-nan, nan}, 0, 0}, {{1, 2}, {3, 4}, 1, 0}, {{3e38, -3e38}, {9e37, 0}, 0, 1},
+                                         {{1, 2}, {2e38, 4}, 0, 0}}) {
     for (OptimizerKind kind : {OptimizerKind::nadam, OptimizerKind::sgd})
       for (Dtype dtype : {Dtype::f32, Dtype::f64}) {
         Parameters parameters = some_parameters(dtype);
@@ -164,12 +165,34 @@ BOOST_AUTO_TEST_CASE(a_step_that_is_not_finite_changes_nothing) {
         Optimizer optimizer = of_kind(kind);
         optimizer.prepare(parameters);
         Tensor step = optimizer.next_step(0.1).on(Device::cpu), halted = Tensor::full({}, row.halted, Dtype::f64);
-        guard(step, halted, Tensor::from(row.losses, {2}, Dtype::f32), Tensor::from(row.squares, {2}, Dtype::f64));
+        Tensor squares = Tensor::from(row.squares, {2}, Dtype::f64);
+        guard(step, halted, Tensor::from(row.losses, {2}, Dtype::f32), squares);
         BOOST_TEST(halted.item() == 1 - row.apply);
         optimizer.update(parameters, step);
         BOOST_TEST(same_bits(parameters.first.value(), before) == (row.apply == 0));
         for (const auto& [name, moment] : optimizer.moments) BOOST_TEST((count_nonfinite(moment) == 0));
       }
+  }
+}
+
+// Its own square would be infinite in the second moment, for good: 0 would come of dividing by it ever after.
+BOOST_AUTO_TEST_CASE(a_gradient_too_large_for_its_moments_changes_nothing) {
+  for (const bool clipped : {false, true}) {
+    Parameters parameters = some_parameters(Dtype::f32);
+    const Tensor before = parameters.first.value().clone();
+    parameters.first.gradient() = Tensor::from({1e21, 2, 4}, {3}, Dtype::f32);
+    Optimizer optimizer = of_kind(OptimizerKind::nadam);
+    optimizer.prepare(parameters);
+    Tensor step = optimizer.next_step(0.1).on(Device::cpu), halted = Tensor::zeros({}, Dtype::f64);
+    Tensor squares = sums_of_squares({parameters.first.gradient()});
+    if (clipped) clip(step, squares, 1);
+    guard(step, halted, Tensor::from({1}, {1}, Dtype::f32), squares);
+    optimizer.update(parameters, step);
+    BOOST_TEST(halted.item() == (clipped ? 0 : 1));
+    BOOST_TEST(std::isinf(squares.item()) == !clipped);
+    BOOST_TEST(same_bits(parameters.first.value(), before) == !clipped);
+    for (const auto* moments : {&optimizer.moments, &optimizer.second_moments})
+      for (const auto& [name, moment] : *moments) BOOST_TEST((count_nonfinite(moment) == 0));
   }
 }
 

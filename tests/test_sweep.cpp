@@ -187,6 +187,9 @@ BOOST_AUTO_TEST_CASE(what_few_lines_can_ask_for_is_bounded) {
   BOOST_TEST(problem_of("[sweep]\nmode = \"random\"\nruns = 2\n[sweep.axes]\ntrain.batch = " + ones + "]\ntrain.epochs = " + ones +
                         "]\ntrain.patience = " + ones + "]") ==
              "x.toml: sweep.runs = 2, but the axes have 1 different configurations among those drawn");
+  std::string keys = "[sweep.axes]\n";
+  for (int i = 0; i <= 1000; ++i) keys += joined("\"model.blocks[", i, "].units\" = [4]\n");
+  BOOST_TEST(problem_of(keys) == "x.toml:2: sweep.axes: 1001 keys, expected at most 1000");
   std::string files = "data.source = [\"a\"";
   for (int i = 0; i < 20000; ++i) files += ",\"a\"";
   BOOST_TEST(problem_of(files + "]\n[sweep.axes]\ntrain.batch = " + numbers + "]") ==

@@ -2,13 +2,13 @@
 import json
 import resource
 
-from support import EXPERIMENT, POPH, RUN, SOURCE, USAGE, Case, melody, midi_bytes, text
+from support import EXPERIMENT, POPH, RUN, SOURCE, USAGE, Case, limit_memory, melody, midi_bytes, text
 
 
 def hold(process_bytes, seconds):
     """For preexec_fn: bounds what a hostile file may take."""
     def limit():
-        resource.setrlimit(resource.RLIMIT_AS, (process_bytes, process_bytes))
+        limit_memory(process_bytes)
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     return limit
 

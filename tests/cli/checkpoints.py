@@ -1,10 +1,9 @@
 """Checkpoints that are missing, damaged, of another model or full of lies: refused in one line, and nothing is written."""
-import resource
 import shutil
 import struct
 from array import array
 
-from support import POPH, RUN, Case, contents, read_tensors, text, write_tensors
+from support import POPH, RUN, Case, contents, limit_memory, read_tensors, text, write_tensors
 
 
 class Checkpoints(Case):
@@ -61,7 +60,7 @@ class Checkpoints(Case):
 
     def test_shapes_that_ask_for_the_world(self):
         def little():
-            resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))  # of which the matrix library takes 128 MB a thread
+            limit_memory(8 << 30)  # of which the matrix library takes 128 MB a thread
         header = b'{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}'
         self.damaged(struct.pack("<Q", len(header)) + header, "", preexec_fn=little)
         _, about = read_tensors(self.best)

@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import struct
 import subprocess
@@ -14,6 +15,14 @@ BUILD = Path(os.environ.get("POPH_TEST_BUILD", "build"))
 SOURCE = Path(__file__).resolve().parent.parent.parent
 RUN, POPH = str(BUILD / "run_experiment"), str(BUILD / "poph")
 USAGE, RESUMABLE = 2, 75
+SANITIZED = any(word in Path(RUN).read_bytes() for word in (b"__asan_init", b"__tsan_init")) if Path(RUN).exists() else False
+
+
+def limit_memory(bytes):
+    """Of this process. Sanitizers reserve terabytes of address space, so nothing can be said of it under them."""
+    if not SANITIZED:
+        resource.setrlimit(resource.RLIMIT_AS, (bytes, bytes))
+
 
 # Programs are called without sound, which takes its time, unless a test says so.
 WITH_SOUND = {"POPH_SOUND_FONT": ""}
