@@ -27,7 +27,7 @@ struct TanhGrad {
   template <class T> POPH_HD T operator()(T y, T dy) const { return dy * (T(1) - y * y); }
 };
 struct Relu {
-  template <class T> POPH_HD T operator()(T x) const { return x > T(0) ? x : T(0); }
+  template <class T> POPH_HD T operator()(T x) const { return x < T(0) ? T(0) : x; }  // NaN stays what it is
 };
 struct ReluGrad {
   template <class T> POPH_HD T operator()(T y, T dy) const { return y > T(0) ? dy : T(0); }

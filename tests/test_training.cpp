@@ -500,13 +500,15 @@ BOOST_AUTO_TEST_CASE(memory_does_not_grow_over_500_steps) {
   Session session(tiny_config());
   for (int step = 0; step < 20; ++step) session.trainer.train_step(first_windows(4), 0);
   const MemoryUse before = memory_use(Device::cpu);
-  const int64_t resident = resident_pages();
+  [[maybe_unused]] const int64_t resident = resident_pages();
   for (int step = 0; step < 500; ++step) session.trainer.train_step(first_windows(4), 0);
   const MemoryUse after = memory_use(Device::cpu);
   BOOST_TEST(after.system_allocations == before.system_allocations);
   BOOST_TEST(after.reserved == before.reserved);
   BOOST_TEST(after.in_use == before.in_use);
+#ifndef __SANITIZE_ADDRESS__  // which keeps what was freed for a while
   BOOST_TEST((resident_pages() - resident) * 4096 < 1 << 20);  // bytes
+#endif
 }
 
 BOOST_AUTO_TEST_CASE(the_checkpoint_of_a_bf16_run_is_float32) {
