@@ -191,11 +191,11 @@ void group(RunSet& set, std::vector<RunRecord> loose) {
   }
   for (auto& [settings, configuration] : groups) {
     const std::string name = common_name(configuration.runs);
-    configuration.label = name;
-    for (int number = 2; std::any_of(set.configurations.begin(), set.configurations.end(),
-                                     [&](const auto& one) { return one.label == configuration.label; });
-         ++number)
-      configuration.label = joined(name, " (", number, ")");
+    std::string label = name;
+    for (int number = 2;
+         std::any_of(set.configurations.begin(), set.configurations.end(), [&](const auto& one) { return one.label == label; }); ++number)
+      label = joined(name, " (", number, ")");
+    configuration.label = label;
     set.configurations.push_back(std::move(configuration));
   }
 }

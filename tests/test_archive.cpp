@@ -212,10 +212,10 @@ BOOST_AUTO_TEST_CASE(bombs_are_not_expanded) {
 // Each layer would multiply what the one behind it has to do, before anything came out that could be counted.
 BOOST_AUTO_TEST_CASE(one_compression_and_no_layers_of_it) {
   BOOST_TEST(read_all(archive_of("tar.gz.gz", {{"a.mid", {1}}})).error.starts_with("data: archive: no archive of .tar or .zip: "));
-  // A stream that holds nothing, 100,000 times.
+  // A stream that holds nothing, 10,000 times.
   const Bytes nothing{'B', 'Z', 'h', '9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, 0, 0, 0, 0};
   Bytes streams;
-  for (int i = 0; i < 100'000; ++i) streams.insert(streams.end(), nothing.begin(), nothing.end());
+  for (int i = 0; i < 10'000; ++i) streams.insert(streams.end(), nothing.begin(), nothing.end());
   const std::clock_t begun = std::clock();
   BOOST_TEST(read_all(streams).error.starts_with("data: archive: no archive of .tar or .zip: "));
   BOOST_TEST(static_cast<double>(std::clock() - begun) / CLOCKS_PER_SEC < 10);
