@@ -27,7 +27,22 @@ struct TanhGrad {
   template <class T> POPH_HD T operator()(T y, T dy) const { return dy * (T(1) - y * y); }
 };
 struct Relu {
-  template <class T> POPH_HD T operator()(T x) const { return x < T(0) ? T(0) : x; }  // NaN stays what it is
+  // NaN stays what it is. By the bits: -ffast-math takes max(x, 0) for whatever says so in numbers, and that may give 0.
+  template <class T> POPH_HD T operator()(T x) const {
+    if constexpr (sizeof(T) == 4) {
+      union {
+        float value;
+        int32_t bits;
+      } view{x};
+      return view.bits <= int32_t(0xff800000) ? T(0) : x;  // from -0 to minus infinity; negative NaN is above
+    } else {
+      union {
+        double value;
+        int64_t bits;
+      } view{x};
+      return view.bits <= int64_t(0xfff0000000000000) ? T(0) : x;
+    }
+  }
 };
 struct ReluGrad {
   template <class T> POPH_HD T operator()(T y, T dy) const { return y > T(0) ? dy : T(0); }

@@ -67,8 +67,10 @@ BOOST_AUTO_TEST_CASE(large_products_in_the_middle_of_larger_matrices) {
     Row size;
     bool ta, tb;
   };
-  for (const auto& [r, ta, tb] : {Case{{401, 47, 261}, false, false}, Case{{401, 47, 261}, false, true}, Case{{53, 35, 1601}, true, false}})
+  for (const Case& one : {Case{{401, 47, 261}, false, false}, Case{{401, 47, 261}, false, true}, Case{{53, 35, 1601}, true, false}})
     for (float beta : {0.0f, 1.0f}) {
+      const Row& r = one.size;
+      const bool ta = one.ta, tb = one.tb;
       const int64_t lda = (ta ? r.m : r.k) + 3, ldb = (tb ? r.k : r.n) + 5, ldc = r.n + 7;
       const Tensor a = random_input({ta ? r.k : r.m, lda}, 1, Dtype::f32), b = random_input({tb ? r.n : r.k, ldb}, 2, Dtype::f32),
                    before = random_input({r.m, ldc}, 3, Dtype::f32);
