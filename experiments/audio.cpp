@@ -106,6 +106,13 @@ void render_audio(const Synthesizer& synthesizer, const std::string& midi, const
   require(to.extension() == ".wav" || to.extension() == ".oga", "audio: found ", sound,
           ", expected a name ending in .wav or .oga");
   const LockedFile at_work(unfinished.string());
+  const struct Removed {
+    const fs::path& path;
+    ~Removed() {
+      std::error_code ignored;  // it has its name, or is not wanted
+      fs::remove(path, ignored);
+    }
+  } removed{unfinished};
   std::string said;
   const int status =
       run_program({fs::absolute(synthesizer.program).string(), "-n", "-i", "-q", "-g", "1", "-r", std::to_string(audio_rate),
@@ -117,7 +124,6 @@ void render_audio(const Synthesizer& synthesizer, const std::string& midi, const
   if (made) fs::rename(unfinished, to, error);
   if (made && !error) return sync_folder_of(to.string());
   const std::string reason = made ? error.message() : first_line(said);
-  fs::remove(unfinished, error);
   fail("cannot play ", midi, " into ", sound, ": fluidsynth ended with status ", status, ": ", reason);
 }
 
