@@ -251,6 +251,9 @@ BOOST_AUTO_TEST_CASE(a_bad_batch_is_named_and_passed_over) {
     BOOST_TEST(event["part"] == "");  // sigmoid and tanh hide it from the losses
     BOOST_TEST(event["judged"] == "bad batch");
     BOOST_TEST(event["action"] == "skip");
+    if (epoch > 0)  // steps that were as ever came before
+      for (const char* number : {"gradient_norm_before", "gradient_norm_median", "loss_before", "loss_median"})
+        BOOST_TEST(event[number].get<double>() > 0, number);
     BOOST_TEST(event["windows"] == (json::array({{{"window", bad}, {"piece", "tun\xEF\xBF\xBD"}, {"first_step", 0}}})));
     BOOST_TEST(epochs[epoch]["skipped_steps"] == static_cast<int64_t>(epoch) + 1);
     BOOST_TEST(epochs[epoch]["gradient_norm_max"].get<double>() >= epochs[epoch]["gradient_norm"].get<double>());
@@ -261,6 +264,26 @@ BOOST_AUTO_TEST_CASE(a_bad_batch_is_named_and_passed_over) {
   BOOST_TEST(log.find("; the first such output is that of blocks.0.output; before it the gradient norm was ") != std::string::npos, log);
   BOOST_TEST(log.find("of tun\xE9 from step 0; passed over\n") != std::string::npos, log);
   for (const auto& [name, tensor] : of.model->parameter_tensors()) BOOST_TEST((count_nonfinite(*tensor) == 0), name);
+}
+
+BOOST_AUTO_TEST_CASE(ten_bad_batches_in_a_row_end_the_run) {
+  Folder folder;
+  OneBadWindow of(true);
+  of.train.emplace(std::vector<Piece>{tune(1000, 0)}, 16, 16);  // all are bad but at most the first
+  of.trainer.emplace(of.config, *of.model, *of.train, of.valid);
+  Progress quiet(true);
+  const std::string message = message_of([&] { of.trainer->run(RunFolder(folder / "run"), quiet); });
+  BOOST_TEST(message.starts_with("training diverged: "), message);
+  BOOST_TEST(message.find("; 10 steps in a row") != std::string::npos, message);
+  BOOST_TEST(of.trainer->state().skipped_in_a_row == 10);
+  const std::vector<json> lines = metrics_of(folder / "run");
+  BOOST_TEST_REQUIRE(lines.size() >= 10u);
+  for (size_t i = 0; i < 10; ++i) {
+    const json& line = lines[lines.size() - 10 + i];
+    BOOST_TEST(line["skipped_in_a_row"] == i + 1);
+    BOOST_TEST(line["judged"] == (i < 2 ? "bad batch" : "divergence"));
+    BOOST_TEST(line["action"] == (i < 9 ? "skip" : "stop"));
+  }
 }
 
 BOOST_AUTO_TEST_CASE(a_bad_batch_ends_the_run_where_that_is_wanted) {
