@@ -41,11 +41,14 @@ bool is_ascii(char c) { return (c & 0x80) == 0; }
 // What toml++ does not cope with, outside strings and comments. It bounds the nesting of brackets but not of dotted keys: a.a.a.
 // .. a hundred thousand deep overflows the stack when the tables are destroyed; a key cannot leave its line, so counting a line's
 // dots bounds both. And some letters beyond ASCII take it to places that it declares unreachable; TOML has none there, but behind
-// a backslash that joins two lines. A quote opens a string only where a key or a value may begin.
+// a backslash that joins two lines. A quote opens a string only where a key's part or a value begins: within a number it does not,
+// and toml++ looks at all of a number. What is no TOML need be told apart only up to its first mistake, where toml++ ends.
 void refuse_what_breaks_the_parser(std::string_view text, const std::string& origin) {
   if (text.starts_with(byte_order_mark)) text.remove_prefix(byte_order_mark.size());
   int line = 1, dots = 0;
-  char before = '\n';  // the last that was no blank
+  std::string open;    // the [ of arrays and the { of tables that are open
+  bool value = false;  // behind the = of a key
+  bool begun = false;  // whether something of this key's part or of this value was there already
   const auto require_ascii = [&](size_t at) {
     require(at >= text.size() || is_ascii(text[at]), origin, ":", line,
             ": a letter beyond ASCII outside strings and comments, or behind a backslash");
@@ -54,7 +57,10 @@ void refuse_what_breaks_the_parser(std::string_view text, const std::string& ori
     const char c = text[i];
     if (c == '#') {
       i = std::min(text.find('\n', i), text.size()) - 1;
-    } else if ((c == '"' || c == '\'') && std::string_view("\n=[,{.").find(before) != std::string_view::npos) {
+      continue;
+    }
+    if ((c == '"' || c == '\'') && !begun) {
+      begun = true;
       const bool long_string = text.substr(i, 3) == std::string(3, c);
       const std::string_view end = text.substr(i, long_string ? 3 : 1);
       for (i += end.size(); i < text.size() && text.substr(i, end.size()) != end; ++i) {
@@ -67,15 +73,37 @@ void refuse_what_breaks_the_parser(std::string_view text, const std::string& ori
       i += end.size() - 1;
       // Up to two quotes before the closing three belong to the string: """a"""""
       for (int extra = 0; long_string && extra < 2 && i + 1 < text.size() && text[i + 1] == c; ++extra) ++i;
-    } else if (c == '\n') {
+      continue;
+    }
+    require_ascii(i);
+    const char innermost = open.empty() ? '\n' : open.back();
+    if (c == '\n') {
       ++line;
       dots = 0;
+      if (open.empty()) value = begun = false;
     } else if (c == '.') {
       require(++dots <= most_dots, origin, ":", line, ": more than ", most_dots, " dots outside strings in one line");
-    } else {
-      require_ascii(i);
     }
-    if (std::string_view(" \t\r").find(c) == std::string_view::npos) before = i < text.size() && text[i] == '\n' ? '\n' : c;
+    if ((c == ']' && innermost == '[') || (c == '}' && innermost == '{')) {
+      open.pop_back();
+      value = begun = true;
+    } else if (c == ',') {
+      value = begun = false;
+    } else if (value || innermost == '[') {
+      if ((c == '[' || c == '{') && !begun) {
+        open += c;
+        value = false;
+      } else if (std::string_view(" \t\r\n").find(c) == std::string_view::npos) {
+        begun = true;
+      }
+    } else if (c == '=') {
+      value = true;
+      begun = false;
+    } else if (c == '.' || c == '[') {  // the next part of a key; a header
+      begun = false;
+    } else if (std::string_view(" \t\r\n").find(c) == std::string_view::npos) {
+      begun = true;
+    }
   }
 }
 

@@ -204,6 +204,16 @@ BOOST_AUTO_TEST_CASE(text_that_is_not_toml) {
   BOOST_TEST(problem("# \xC2\xA2\nname = \"\xC2\xA2\" # \xC2\xA2\n" + one_block + "\xC3\xA9 = 1").starts_with("x.toml:4: a letter"));
   BOOST_TEST(problem("\xEF\xBB\xBF" + one_block) == "no error");
   BOOST_TEST(problem(one_block, {"generate.prime=caf\xC3\xA9.mid"}) == "no error");
+  // A quote opens a string where a key's part or a value begins, and nowhere else: within a number it is one of its letters.
+  for (const char* number :
+       {"1.'\xC2\xA2'", "1='\xC2\xA2'", "1\"\xC2\xA2\"", "[1['\xC2\xA2'", "[1.'\xC2\xA2']", "[\n1={'\xC2\xA2'", "{a = 1='\xC2\xA2'}",
+        "[{a.b = {}, c = 1.'\xC2\xA2'}]", "{a = []'\xC2\xA2'", "{a = [], b = 1.'\xC2\xA2'"})
+    BOOST_TEST(problem(joined("seed = ", number)).find(": a letter beyond ASCII") != std::string::npos, number);
+  for (const char* text :
+       {"'\xC2\xA2' = 1", "a.'\xC2\xA2' = 1", "a . \"\xC2\xA2\" = 1", "['\xC2\xA2']", "[a.'\xC2\xA2']", "[[ '\xC2\xA2' ]]",
+        "a = 1.5\n'\xC2\xA2' = 1", "a='\xC2\xA2'", "a = {b = [], '\xC2\xA2' = {}, c = '\xC2\xA2'}", "a = [\n1,\n'''\n\xC2\xA2''',\n]",
+        "a = [1, '\xC2\xA2', ['\xC2\xA2'], {'\xC2\xA2' = '\xC2\xA2', b.'\xC2\xA2' = [ \"\xC2\xA2\"]}, '\xC2\xA2']"})
+    BOOST_TEST(problem(text).find(": a letter beyond ASCII") == std::string::npos, text);
   BOOST_TEST(problem("seed = 1\ntrain = {\n").starts_with("x.toml:2:"));
   BOOST_TEST(problem("seed = \n").starts_with("x.toml:1:8: "));
   BOOST_TEST(problem("seed = 1\nseed = 2").starts_with("x.toml:2:"));
