@@ -8,27 +8,34 @@
 namespace poph {
 
 // Runs work(0) in this thread and work(1) to work(count - 1) in others, or in fewer where the system has no more. What the first of
-// them throws comes out here, after stop() has told the others and all have come back.
+// them throws, or the start of one for lack of memory, comes out here, after stop() has told the others and all have come back.
 template <class Work, class Stop>
 void in_threads(size_t count, const Work& work, const Stop& stop) {
   std::mutex lock;
   std::exception_ptr failure;
+  const auto failed = [&] {
+    const std::lock_guard guard(lock);
+    if (!failure) failure = std::current_exception();
+    stop();
+  };
   const auto guarded = [&](size_t thread) {
     try {
       work(thread);
     } catch (...) {
-      const std::lock_guard guard(lock);
-      if (!failure) failure = std::current_exception();
-      stop();
+      failed();
     }
   };
   {
     std::vector<std::jthread> others;
+    bool started = true;
     try {
       for (size_t thread = 1; thread < count; ++thread) others.emplace_back(guarded, thread);
     } catch (const std::system_error&) {  // those that there are do it all
+    } catch (...) {
+      started = false;
+      failed();
     }
-    guarded(0);
+    if (started) guarded(0);
   }
   if (failure) std::rethrow_exception(failure);
 }

@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-#include <csignal>
 #include <cstdio>
 
 #include "data/windows.h"
@@ -7,15 +6,8 @@
 #include "experiments/progress.h"
 #include "experiments/report.h"
 #include "poph_version.h"
-#include "tensor/work_memory.h"
 
-int main(int argc, char** argv) {
-  for (int signal : {SIGXFSZ, SIGPIPE}) std::signal(signal, SIG_IGN);  // errors to report or to survive, not reasons to die
-  try {
-    poph::require_work_memory();
-  } catch (const std::exception& error) {
-    return poph::report_failure("poph", error);
-  }
+static int run(int argc, char** argv) {
   CLI::App app{"Looks at music and models, scores models, and composes with them."};
   app.set_version_flag("--version", std::string(POPH_VERSION) + " (" + POPH_REVISION + ")");
   app.require_subcommand(1);
@@ -94,7 +86,7 @@ int main(int argc, char** argv) {
     if (error.get_exit_code() == 0) return app.exit(error);
     std::fprintf(stderr, "poph: %s (--help lists the options)\n", error.what());
     return 2;
-  } catch (const std::exception& error) {
-    return poph::report_failure("poph", error);
   }
 }
+
+int main(int argc, char** argv) { return poph::run_program("poph", run, argc, argv); }

@@ -6,17 +6,29 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <new>
+#include <string_view>
 
 #include "tensor/error.h"
+#include "tensor/work_memory.h"
 
 namespace poph {
 namespace {
 constexpr auto redraw_every = std::chrono::milliseconds(100), plain_every = std::chrono::milliseconds(10000);
+
+const char* program_name = "";
+
+[[noreturn]] void leave(const char* why) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "%s: %s\n", program_name, why);
+  std::_Exit(1);
 }
+}  // namespace
 
 Progress::Progress(bool quiet) : quiet_(quiet), terminal_(isatty(STDOUT_FILENO)) {}
 
@@ -62,12 +74,32 @@ void print_text(const std::string& text) {
   require(written, "cannot write to standard output: ", std::strerror(errno));
 }
 
-int report_failure(const char* program, const std::exception& error) {
-  const std::string what = dynamic_cast<const std::bad_alloc*>(&error) ? "out of memory" : error.what();
-  std::fflush(stdout);
-  std::fprintf(stderr, "%s: %s\n", program, what.c_str());
-  if (what.starts_with("out of memory")) std::_Exit(1);
-  return 1;
+int run_program(const char* program, int (*run)(int, char**), int argc, char** argv) {
+  for (int signal : {SIGXFSZ, SIGPIPE}) std::signal(signal, SIG_IGN);  // errors to report or to survive, not reasons to die
+  program_name = program;
+  // Where no exception may leave: in a parallel loop, in the JSON library's destructors, in the file system library.
+  std::set_terminate([] {
+    const auto failure = std::current_exception();
+    try {
+      if (failure) std::rethrow_exception(failure);
+      leave("terminated where no exception may leave: out of memory?");
+    } catch (const std::bad_alloc&) {
+      leave("out of memory");
+    } catch (const std::exception& error) {
+      leave(error.what());
+    }
+  });
+  try {
+    require_work_memory();
+    return run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    leave("out of memory");
+  } catch (const std::exception& error) {
+    if (std::string_view(error.what()).starts_with("out of memory")) leave(error.what());
+    std::fflush(stdout);
+    std::fprintf(stderr, "%s: %s\n", program, error.what());
+    return 1;
+  }
 }
 
 double per_second(int64_t count, double seconds) { return static_cast<double>(count) / std::max(seconds, 1e-3); }

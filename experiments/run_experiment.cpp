@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
@@ -10,15 +9,8 @@
 #include "experiments/progress.h"
 #include "experiments/sweep_runner.h"
 #include "poph_version.h"
-#include "tensor/work_memory.h"
 
-int main(int argc, char** argv) {
-  for (int signal : {SIGXFSZ, SIGPIPE}) std::signal(signal, SIG_IGN);  // errors to report or to survive, not reasons to die
-  try {
-    poph::require_work_memory();
-  } catch (const std::exception& error) {
-    return poph::report_failure("run_experiment", error);
-  }
+static int run(int argc, char** argv) {
   poph::SweepOptions sweep_options;
   poph::RunOptions& options = sweep_options.run;
   bool print_config = false;
@@ -49,27 +41,25 @@ int main(int argc, char** argv) {
     return 2;
   }
   for (int i = 0; i < argc; ++i) options.command_line += (i ? " " : "") + std::string(argv[i]);
-  try {
-    const std::string corpus = poph::bundled_corpus();
-    if (auto sweep = poph::load_sweep(options.file, options.overrides, corpus)) {
-      const auto chosen = static_cast<size_t>(sweep_options.index);
-      if (print_config && index->count() == 0) {
-        poph::print_text(sweep->text);
-      } else if (print_config) {
-        poph::require(chosen < sweep->runs.size(), "--index ", chosen, ": this sweep has ", sweep->runs.size(), " runs, counted from 0");
-        poph::print_text(poph::describe_config(sweep->runs[chosen].config));
-      } else {
-        return poph::run_sweep(std::move(*sweep), sweep_options);
-      }
-      return 0;
+  const std::string corpus = poph::bundled_corpus();
+  if (auto sweep = poph::load_sweep(options.file, options.overrides, corpus)) {
+    const auto chosen = static_cast<size_t>(sweep_options.index);
+    if (print_config && index->count() == 0) {
+      poph::print_text(sweep->text);
+    } else if (print_config) {
+      poph::require(chosen < sweep->runs.size(), "--index ", chosen, ": this sweep has ", sweep->runs.size(), " runs, counted from 0");
+      poph::print_text(poph::describe_config(sweep->runs[chosen].config));
+    } else {
+      return poph::run_sweep(std::move(*sweep), sweep_options);
     }
-    for (const char* name : {"--jobs", "--list", "--index", "--retry-failed"})
-      poph::require(app.get_option(name)->count() == 0, name, ": ", options.file, " has no [sweep]: it is one run");
-    const poph::Config config = poph::load_config(options.file, options.overrides, corpus);
-    if (!print_config) return poph::run_experiment(config, options);
-    poph::print_text(poph::describe_config(config));
     return 0;
-  } catch (const std::exception& error) {
-    return poph::report_failure("run_experiment", error);
   }
+  for (const char* name : {"--jobs", "--list", "--index", "--retry-failed"})
+    poph::require(app.get_option(name)->count() == 0, name, ": ", options.file, " has no [sweep]: it is one run");
+  const poph::Config config = poph::load_config(options.file, options.overrides, corpus);
+  if (!print_config) return poph::run_experiment(config, options);
+  poph::print_text(poph::describe_config(config));
+  return 0;
 }
+
+int main(int argc, char** argv) { return poph::run_program("run_experiment", run, argc, argv); }

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <new>
 #include <ostream>
 #include <vector>
 
@@ -61,6 +62,16 @@ struct Pool {
   std::map<size_t, std::vector<void*>> free_blocks;
   MemoryUse use;
 
+  // Which tensors' destructors do: where there is no memory for one more place in the list, the system gets the block.
+  void keep(Device device, size_t size, void* block) noexcept {
+    try {
+      free_blocks[size].push_back(block);
+    } catch (const std::bad_alloc&) {
+      system_free(device, block);
+      use.reserved -= size;
+    }
+  }
+
   void release(Device device) {
     for (auto& [bytes, blocks] : free_blocks) {
       for (void* block : blocks) system_free(device, block);
@@ -90,10 +101,8 @@ struct Arena::Blocks {
   ~Blocks() {
     Pool& p = pool(device);
     std::lock_guard lock(p.mutex);
-    for (auto& [size, blocks] : free_blocks) {
-      auto& to = p.free_blocks[size];
-      to.insert(to.end(), blocks.begin(), blocks.end());
-    }
+    for (auto& [size, blocks] : free_blocks)
+      for (void* block : blocks) p.keep(device, size, block);
   }
 };
 
@@ -142,8 +151,12 @@ std::shared_ptr<std::byte> allocate(Device device, size_t bytes) {
             set_usable(device, block, 0, size);
             Pool& p = pool(device);
             std::lock_guard lock(p.mutex);
-            (arena ? arena->free_blocks : p.free_blocks)[size].push_back(block);
             p.use.in_use -= size;
+            if (!arena) return p.keep(device, size, block);
+            try {
+              arena->free_blocks[size].push_back(block);
+            } catch (const std::bad_alloc&) {  // lost: graphs may use it still
+            }
           }};
 }
 

@@ -13,6 +13,7 @@ struct Error : std::runtime_error {
 template <class... Parts>
 std::string joined(const Parts&... parts) {
   std::ostringstream text;
+  text.exceptions(std::ios::badbit);  // lack of memory must not leave half of a message
   (text << ... << parts);
   return text.str();
 }

@@ -1,11 +1,13 @@
 // Preloaded into run_experiment: it counts and logs the calls that touch files below $FAULTS_ROOT, makes one of them (or all from
-// one on) go wrong, and lets the clocks jump. README.md has the words of $FAULTS. It asks the kernel directly, so it needs no
+// one on) go wrong, lets the clocks jump, an allocation fail, and threads be refused. README.md has the words of $FAULTS. It asks the kernel directly, so it needs no
 // other library's copy of a call.
 #undef _FILE_OFFSET_BITS
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +19,15 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <new>
 
 namespace {
 
 constexpr int most_files = 4096, most_processes = 256;
 
-// In a file that all processes of a run map: the number of the next call, and who they are.
+// In a file that all processes of a run map: how many calls and allocations there were, and who they are.
 struct Shared {
-  int64_t calls;
+  int64_t calls, allocations;
   int processes;
   pid_t process[most_processes];
 };
@@ -38,9 +41,12 @@ struct Plan {
 } plan;
 
 Shared* shared = nullptr;
+int64_t failing_allocation = -1;  // FAULTS_ALLOCATION=N: new fails the Nth time in main
+int64_t threads_left = -1;        // FAULTS_THREADS=N: the system has N more threads; -1: as many as it has
 const char* root = nullptr;
 int log_file = -1;
 bool ours[most_files];
+bool begun = false;  // main
 
 struct Name {
   const char* name;
@@ -63,6 +69,8 @@ __attribute__((constructor)) void begin() {
   if (file < 0 || syscall(SYS_ftruncate, file, sizeof(Shared)) != 0) abort();
   void* place = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   if (place == MAP_FAILED) abort();
+  if (const char* number = getenv("FAULTS_ALLOCATION")) failing_allocation = atoll(number);
+  if (const char* number = getenv("FAULTS_THREADS")) threads_left = atoll(number);
   shared = static_cast<Shared*>(place);
   join();
   pthread_atfork(nullptr, nullptr, join);
@@ -257,9 +265,40 @@ timespec clock_of(clockid_t which) {
   return now;
 }
 
+void* allocated(size_t bytes, size_t alignment) {
+  const bool fails = begun && shared && __atomic_add_fetch(&shared->allocations, 1, __ATOMIC_SEQ_CST) == failing_allocation;
+  void* block = nullptr;
+  if (fails || posix_memalign(&block, alignment, bytes ? bytes : 1) != 0) throw std::bad_alloc();
+  return block;
+}
+
 }  // namespace
 
+void* operator new(size_t bytes) { return allocated(bytes, alignof(max_align_t)); }
+void* operator new[](size_t bytes) { return allocated(bytes, alignof(max_align_t)); }
+void* operator new(size_t bytes, std::align_val_t alignment) { return allocated(bytes, static_cast<size_t>(alignment)); }
+void* operator new[](size_t bytes, std::align_val_t alignment) { return allocated(bytes, static_cast<size_t>(alignment)); }
+
 extern "C" {
+
+int (*real_main)(int, char**, char**) = nullptr;
+int noted_main(int count, char** words, char** environment) {
+  begun = true;
+  return real_main(count, words, environment);
+}
+int __libc_start_main(int (*main)(int, char**, char**), int count, char** words, void (*init)(), void (*fini)(), void (*loader)(), void* stack) {
+  real_main = main;
+  using Start = int (*)(int (*)(int, char**, char**), int, char**, void (*)(), void (*)(), void (*)(), void*);
+  return reinterpret_cast<Start>(dlsym(RTLD_NEXT, "__libc_start_main"))(noted_main, count, words, init, fini, loader, stack);
+}
+
+int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*work)(void*), void* argument) noexcept {
+  using Create = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+  static const Create create = reinterpret_cast<Create>(dlsym(RTLD_NEXT, "pthread_create"));
+  if (threads_left == 0) return EAGAIN;
+  if (threads_left > 0) --threads_left;
+  return create(thread, attributes, work, argument);
+}
 
 #define OPEN(NAME)                               \
   int NAME(const char* path, int flags, ...) {   \

@@ -2,9 +2,10 @@
 """faults.py BUILD [--each N] [--seed S] [NAME..]: disks, folders, memory, clocks and signals that misbehave; then the same command again.
 
 Each case asks for one clear line and the right exit code, that what was good before is still good, and that the run goes on to the very
-numbers of an undisturbed one when the cause is gone. A NAME picks cases (errors, signals, folders, memory, clocks, disks).
+numbers of an undisturbed one when the cause is gone. A NAME picks cases, those of CASES below.
 """
 import argparse
+import io
 import json
 import os
 import random
@@ -13,11 +14,12 @@ import resource
 import shutil
 import signal
 import subprocess
+import tarfile
 import time
 from collections import Counter
 from pathlib import Path
 
-from sittings import (RESUMABLE, SANITIZED, Fault, Sitting, check_finished, check_folder, check_same, finish, outcome, outcomes, require, saved_epoch, wait_until,
+from sittings import (POPH, RESUMABLE, SANITIZED, Fault, Sitting, check_finished, check_folder, check_same, cli, finish, outcome, outcomes, require, saved_epoch, wait_until,
                       workplace)
 
 REASONS = {"ENOSPC": "No space left on device", "EIO": "Input/output error", "EROFS": "Read-only file system", "EDQUOT": "Disk quota exceeded"}
@@ -194,6 +196,66 @@ class Faults:
         require(self.done["memory: refused"] > 0, "no allocation failed")
         require(whole.code == 0)
 
+    def music(self):
+        """An archive and a folder of as many files as the cache is for, a few of them no MIDI."""
+        files = {"%d/%d.mid" % (i % 7, i): b"no MIDI" if i % 300 == 7 else cli.melody(1 + i % 9, i) for i in range(1000)}
+        with tarfile.open(self.folder / "m.tar.gz", "w:gz") as archive:
+            for name, data in files.items():
+                about = tarfile.TarInfo(name)
+                about.size = len(data)
+                archive.addfile(about, io.BytesIO(data))
+                path = self.folder / "m" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+
+    def reading(self, source, cache, **more):
+        """What poph data says of it, but for how long it took and what became of the cache."""
+        words = ("data", source, "--json", "--threads", "3", "data.lowest_note=60", "data.notes=12")
+        sitting = Sitting(self.folder, "nothing", words, program=POPH, limit=60, POPH_CACHE=self.folder / cache, **more)
+        sitting.said = {key: value for key, value in json.loads(sitting.out or "{}").items() if "second" not in key and key != "remarks"}
+        return sitting
+
+    def allocations(self):
+        """An allocation fails, any: a run ends in a line and goes on; what is read is neither skipped nor kept so in the cache."""
+        total = finish(self.folder, "counted").allocations
+        shutil.rmtree(self.folder / "counted")
+        for number in sorted(self.random.sample(range(1, total + 1), 6 * self.each)):
+            try:
+                sitting = Sitting(self.folder, "allocations", FAULTS_ALLOCATION=number)
+                if sitting.code:
+                    one_line(sitting, "out of memory|Cannot allocate memory")
+                else:
+                    require(sitting.err == "", sitting.err)
+                self.done["an allocation of a run fails: " + ("refused" if sitting.code else "did without")] += 1
+                self.go_on("allocations")
+            except Fault as fault:
+                raise Fault("allocation %d of %d: %s" % (number, total, fault))
+        self.music()
+        for source in ("m.tar.gz", "m"):
+            whole = self.reading(source, "cache of the whole")
+            require(whole.code == 0 and whole.said["skipped"] == 4 and len(list((self.folder / "cache of the whole").iterdir())) > 0, whole.out, whole.err)
+            for number in sorted(self.random.sample(range(1, whole.allocations + 1), 10 * self.each)):
+                what = "%s: allocation %d of %d:" % (source, number, whole.allocations)
+                sitting = self.reading(source, "cache", FAULTS_ALLOCATION=number)
+                if sitting.code:
+                    require(sitting.code == 1 and re.fullmatch(r"poph: [^\n]*(out of memory|Cannot allocate memory)[^\n]*\n", sitting.err), what, sitting.code, sitting.err)
+                else:
+                    require(re.fullmatch(r"(poph: [^\n]*\n)?", sitting.err) and sitting.said == whole.said, what, [sitting.err, sitting.said, whole.said])
+                self.done["an allocation of a reader fails: " + ("refused" if sitting.code else "did without")] += 1
+                sitting = self.reading(source, "cache")
+                require((sitting.code, sitting.err) == (0, "") and sitting.said == whole.said, what, "afterwards:", sitting.err, sitting.out)
+                shutil.rmtree(self.folder / "cache", ignore_errors=True)
+
+    def threads(self):
+        """The system has no more threads, or one more: those that there are read all the same."""
+        self.music()
+        for source in ("m.tar.gz", "m"):
+            whole = self.reading(source, "cache of the whole")
+            for left in ("0", "1"):
+                sitting = self.reading(source, "cache of " + left, FAULTS_THREADS=left)
+                require((sitting.code, sitting.err) == (0, "") and sitting.said == whole.said, source, left, sitting.err, sitting.out)
+                self.done["threads: too few"] += 1
+
     def clocks(self):
         """Clocks that jump forwards and backwards, or stand still; lines of the log, times and locks do not mind."""
         for clock in ("jump", "still"):
@@ -244,7 +306,7 @@ class Faults:
                 subprocess.run(["umount", "-l", str(out)], check=True)
 
 
-CASES = ("errors", "interruptions", "signals", "folders", "memory", "clocks", "disks")
+CASES = ("errors", "interruptions", "signals", "folders", "memory", "allocations", "threads", "clocks", "disks")
 
 
 def main():

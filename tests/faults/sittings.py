@@ -84,18 +84,18 @@ class Sitting:
     """One start of the program: how it ended, what it said, which calls it made."""
     count = 0
 
-    def __init__(self, folder, out, words=("x.toml",), faults="", clock="", program=RUN, limit=120, after=None, log=True, options=()):
+    def __init__(self, folder, out, words=("x.toml",), faults="", clock="", program=RUN, limit=120, after=None, log=True, options=(), **more):
         Sitting.count += 1
         shared, logged = folder / "shared", folder / "calls"
         for path in (shared, logged):
             path.unlink(missing_ok=True)
         environment = {**os.environ, "LD_PRELOAD": str(BUILD / "libfaults.so"), "FAULTS_ROOT": str(folder / out), "FAULTS_SHARED": str(shared),
                        "POPH_SOUND_FONT": "none", "OMP_WAIT_POLICY": "passive"}
-        for name, value in (("FAULTS_LOG", log and str(logged)), ("FAULTS", faults), ("FAULTS_CLOCK", clock)):
+        for name, value in (("FAULTS_LOG", log and str(logged)), ("FAULTS", faults), ("FAULTS_CLOCK", clock), *more.items()):
             if value:
-                environment[name] = value
+                environment[name] = str(value)
         if SANITIZED:
-            environment["ASAN_OPTIONS"] = "verify_asan_link_order=0:" + environment.get("ASAN_OPTIONS", "")
+            environment["ASAN_OPTIONS"] = "verify_asan_link_order=0:alloc_dealloc_mismatch=0:" + environment.get("ASAN_OPTIONS", "")
         where = ("--out", str(folder / out), "--threads", "1") if program == RUN else ()
         with subprocess.Popen([program, *map(str, words), *where], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               start_new_session=True, text=True, errors="replace", **dict(options)) as process:
@@ -104,12 +104,12 @@ class Sitting:
                     after(process)
                 self.out, self.err = process.communicate(timeout=limit)
             except subprocess.TimeoutExpired:
-                raise Fault("it hangs: %s %s %s" % (words, faults, clock))
+                raise Fault("it hangs: %s %s %s %s" % (words, faults, clock, more))
             finally:
                 process.kill()
         self.code = process.returncode
         self.calls = read_log(logged)
-        self.count_of_calls = struct.unpack("q", shared.read_bytes()[:8])[0] if shared.exists() else 0
+        self.count_of_calls, self.allocations = struct.unpack("qq", shared.read_bytes()[:16]) if shared.exists() else (0, 0)
 
     def check_reads(self):
         """No file was read that is not under its final name."""
