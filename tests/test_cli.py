@@ -4,6 +4,7 @@
 The cases are in tests/cli/; a NAME (runs, bad_input.Experiments, music.Golden.test_losses) picks some. Standard library only.
 """
 import os
+import signal
 import sys
 import unittest
 
@@ -17,6 +18,8 @@ if __name__ == "__main__":
     os.environ["POPH_TEST_BUILD"] = os.path.abspath(sys.argv[1])
     for name in ("POPH_RUNS", "POPH_CORPUS", "POPH_CACHE", "OMP_NUM_THREADS"):
         os.environ.pop(name, None)
+    for ignored in (signal.SIGINT, signal.SIGQUIT):  # by a shell for what it starts with &, and so by all that we would start
+        signal.signal(ignored, signal.SIG_DFL)
     suite = unittest.defaultTestLoader.loadTestsFromNames(sys.argv[2:] or MODULES)
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
     bad = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
