@@ -89,4 +89,4 @@ static int run(int argc, char** argv) {
   }
 }
 
-int main(int argc, char** argv) { return poph::run_program("poph", run, argc, argv); }
+int main(int argc, char** argv) { return poph::run_main("poph", run, argc, argv); }

@@ -74,7 +74,7 @@ void print_text(const std::string& text) {
   require(written, "cannot write to standard output: ", std::strerror(errno));
 }
 
-int run_program(const char* program, int (*run)(int, char**), int argc, char** argv) {
+int run_main(const char* program, int (*run)(int, char**), int argc, char** argv) {
   for (int signal : {SIGXFSZ, SIGPIPE}) std::signal(signal, SIG_IGN);  // errors to report or to survive, not reasons to die
   program_name = program;
   // Where no exception may leave: in a parallel loop, in the JSON library's destructors, in the file system library.

@@ -37,7 +37,7 @@ void print_text(const std::string& text);
 // What main does with run(argc, argv), and its exit code: an Error, and lack of memory wherever it is met, end in "PROGRAM: what was
 // wrong" on standard error and 1. Where memory is out it does not return: the matrix library's threads may be waiting for some, and an
 // orderly end would wait for them.
-int run_program(const char* program, int (*run)(int, char**), int argc, char** argv);
+int run_main(const char* program, int (*run)(int, char**), int argc, char** argv);
 
 double per_second(int64_t count, double seconds);  // a millisecond has passed at least: some clocks stand still for so long
 std::string human_time(double seconds);       // "45 s", "3 min 20 s", "2 h 05 min"

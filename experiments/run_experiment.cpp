@@ -62,4 +62,4 @@ static int run(int argc, char** argv) {
   return 0;
 }
 
-int main(int argc, char** argv) { return poph::run_program("run_experiment", run, argc, argv); }
+int main(int argc, char** argv) { return poph::run_main("run_experiment", run, argc, argv); }
