@@ -2,6 +2,8 @@
 
 #include <utility>
 
+// Each function calls its op and gives the gradient beside it. A closure captures Tensors, never Vars, and only what
+// the gradient needs.
 namespace poph {
 
 Var add(const Var& a, const Var& b) {
@@ -13,39 +15,29 @@ Var sub(const Var& a, const Var& b) {
 }
 
 Var mul(const Var& a, const Var& b) {
-  return record(mul(a.value(), b.value()), {a, b},
-                [x = a.value(), y = b.value()](const Tensors& dy) { return Tensors{mul(dy[0], y), mul(dy[0], x)}; });
+  return record(mul(a.value(), b.value()), {a, b}, [x = a.value(), y = b.value()](const Tensors& dy) {
+    return Tensors{mul(dy[0], y), mul(dy[0], x)};
+  });
 }
 
 Var scale(const Var& x, double factor) {
   return record(scale(x.value(), factor), {x}, [factor](const Tensors& dy) { return Tensors{scale(dy[0], factor)}; });
 }
 
-Var sigmoid(const Var& x) {
-  const Tensor y = sigmoid(x.value());
-  return record(y, {x}, [y](const Tensors& dy) { return Tensors{sigmoid_grad(y, dy[0])}; });
-}
-
-Var tanh(const Var& x) {
-  const Tensor y = tanh(x.value());
-  return record(y, {x}, [y](const Tensors& dy) { return Tensors{tanh_grad(y, dy[0])}; });
-}
-
-Var relu(const Var& x) {
-  const Tensor y = relu(x.value());
-  return record(y, {x}, [y](const Tensors& dy) { return Tensors{relu_grad(y, dy[0])}; });
-}
-
-Var square(const Var& x) {
-  return record(square(x.value()), {x}, [x = x.value()](const Tensors& dy) { return Tensors{square_grad(x, dy[0])}; });
+Var elementwise(const Var& x, Tensor (*f)(const Tensor&), Tensor (*f_grad)(const Tensor&, const Tensor&), Saves saves) {
+  const Tensor y = f(x.value()), saved = saves == Saves::y ? y : x.value();
+  return record(y, {x}, [saved, f_grad](const Tensors& dy) { return Tensors{f_grad(saved, dy[0])}; });
 }
 
 namespace {
-Tensor stretched(const Tensor& dy, const Shape& shape) { return add(dy, Tensor::zeros(shape, dy.dtype(), dy.device())); }
+Tensor stretched(const Tensor& dy, const Shape& shape) {
+  return add(dy, Tensor::zeros(shape, dy.dtype(), dy.device()));
+}
 }  // namespace
 
 Var sum(const Var& x) {
-  return record(sum(x.value()), {x}, [shape = x.shape()](const Tensors& dy) { return Tensors{stretched(dy[0], shape)}; });
+  return record(sum(x.value()), {x},
+                [shape = x.shape()](const Tensors& dy) { return Tensors{stretched(dy[0], shape)}; });
 }
 
 Var mean(const Var& x) {
@@ -55,9 +47,9 @@ Var mean(const Var& x) {
 
 Var mean_axis(const Var& x, int axis) {
   const double factor = 1.0 / static_cast<double>(x.shape()[axis]);
-  return record(scale(sum_to(x.value(), x.shape().with(axis, 1)), factor), {x}, [shape = x.shape(), factor](const Tensors& dy) {
-    return Tensors{stretched(scale(dy[0], factor), shape)};
-  });
+  return record(
+      scale(sum_to(x.value(), x.shape().with(axis, 1)), factor), {x},
+      [shape = x.shape(), factor](const Tensors& dy) { return Tensors{stretched(scale(dy[0], factor), shape)}; });
 }
 
 Var softmax(const Var& x) {
@@ -81,7 +73,8 @@ Var layer_norm(const Var& x, const Var& weight, const Var& bias, double epsilon)
 }
 
 Var reshape(const Var& x, Shape shape) {
-  return record(x.value().reshape(shape), {x}, [shape = x.shape()](const Tensors& dy) { return Tensors{dy[0].reshape(shape)}; });
+  return record(x.value().reshape(shape), {x},
+                [shape = x.shape()](const Tensors& dy) { return Tensors{dy[0].reshape(shape)}; });
 }
 
 Var concat_last(const Vars& parts) {
@@ -110,6 +103,11 @@ Var slice_last(const Var& x, int64_t first, int64_t count) {
 
 Var flip(const Var& x, int axis) {
   return record(flip(x.value(), axis), {x}, [axis](const Tensors& dy) { return Tensors{flip(dy[0], axis)}; });
+}
+
+Var shift(const Var& x, int axis, int64_t by) {
+  return record(shift(x.value(), axis, by), {x},
+                [axis, by](const Tensors& dy) { return Tensors{shift(dy[0], axis, -by)}; });
 }
 
 Var permute(const Var& x, const std::vector<int>& axes) {
@@ -141,21 +139,23 @@ Var linear(const Var& x, const Var& weight, const Var& bias, bool wide) {
   Vars inputs{x, weight};
   if (bias.defined()) inputs.push_back(bias);
   const Tensor w = weight_for(x, weight);
-  return record(linear(x.value(), w, bias.defined() ? bias.value() : Tensor(), wide), inputs,
-                [x = x.value(), w, wants_dx = x.wants_gradient(), biased = bias.defined()](const Tensors& dy) {
-                  const Tensor dy_rows = dy[0].reshape({dy[0].shape().rows(), dy[0].shape().last()});
-                  const Tensor x_rows = x.reshape({x.shape().rows(), x.shape().last()}), dy_factor = dy_rows.to(x.dtype());
-                  Tensors gradients{wants_dx ? matmul(dy_factor, w).reshape(x.shape()) : Tensor(),
-                                    matmul(dy_factor, x_rows, true, false, true)};
-                  if (biased) gradients.push_back(dy_rows);  // summed over rows by the engine
-                  return gradients;
-                });
+  return record(
+      linear(x.value(), w, bias.defined() ? bias.value() : Tensor(), wide), inputs,
+      [x = x.value(), w, wants_dx = x.requires_grad(), biased = bias.defined()](const Tensors& dy) {
+        const Tensor dy_rows = dy[0].reshape({dy[0].shape().rows(), dy[0].shape().last()});
+        const Tensor x_rows = x.reshape({x.shape().rows(), x.shape().last()}), dy_factor = dy_rows.to(x.dtype());
+        Tensors gradients{wants_dx ? matmul(dy_factor, w).reshape(x.shape()) : Tensor(),
+                          matmul(dy_factor, x_rows, true, false, true)};
+        if (biased) gradients.push_back(dy_rows);  // summed over rows by the engine
+        return gradients;
+      });
 }
 
 Var unfold_notes(const Var& x, int64_t kernel, int64_t pad_below) {
-  return record(unfold_notes(x.value(), kernel, pad_below), {x}, [channels = x.shape().last(), kernel, pad_below](const Tensors& dy) {
-    return Tensors{unfold_notes_grad(dy[0], channels, kernel, pad_below)};
-  });
+  return record(unfold_notes(x.value(), kernel, pad_below), {x},
+                [channels = x.shape().last(), kernel, pad_below](const Tensors& dy) {
+                  return Tensors{unfold_notes_grad(dy[0], channels, kernel, pad_below)};
+                });
 }
 
 Var note_features(const Tensor& roll, const Var& conv, const Tensor& beat, int64_t lowest_note, bool descending) {
@@ -165,22 +165,26 @@ Var note_features(const Tensor& roll, const Var& conv, const Tensor& beat, int64
                 });
 }
 
-Var lstm(const Var& x, const Var& weight_ih, const Var& weight_hh, const Var& bias, SequenceAxis axis, const OutputDropout& dropout) {
+Var lstm(const Var& x, const Var& weight_ih, const Var& weight_hh, const Var& bias, SequenceAxis axis,
+         const OutputDropout& dropout, const LstmStart& start, LstmState* last) {
   const Tensor w_ih = weight_for(x, weight_ih), w_hh = weight_for(x, weight_hh);
-  LstmResult result = lstm(x.value(), w_ih, w_hh, bias.value(), axis, {}, dropout);
+  LstmResult result = lstm(x.value(), w_ih, w_hh, bias.value(), axis, start, dropout);
+  if (last) *last = last_state(result, axis);
   const Tensor y = std::exchange(result.y, Tensor());  // the gradient needs the rest
-  return record(y, {x, weight_ih, weight_hh, bias}, [x = x.value(), w_ih, w_hh, result, axis, dropout](const Tensors& dy) {
-    const LstmGradients g = lstm_grad(x, w_ih, w_hh, result, axis, dy[0], dropout);
-    return Tensors{g.dx, g.dweight_ih, g.dweight_hh, g.dbias};
-  });
+  return record(y, {x, weight_ih, weight_hh, bias},
+                [x = x.value(), w_ih, w_hh, result, axis, start, dropout](const Tensors& dy) {
+                  const LstmGradients g = lstm_grad(x, w_ih, w_hh, result, axis, dy[0], start, dropout);
+                  return Tensors{g.dx, g.dweight_ih, g.dweight_hh, g.dbias};
+                });
 }
 
 Var attention(const Var& q, const Var& k, const Var& v, const AttentionSettings& settings) {
   const AttentionResult result = attention(q.value(), k.value(), v.value(), settings);
-  return record(result.y, {q, k, v}, [q = q.value(), k = k.value(), v = v.value(), result, settings](const Tensors& dy) {
-    const AttentionGradients g = attention_grad(q, k, v, result, settings, dy[0]);
-    return Tensors{g.dq, g.dk, g.dv};
-  });
+  return record(result.y, {q, k, v},
+                [q = q.value(), k = k.value(), v = v.value(), result, settings](const Tensors& dy) {
+                  const AttentionGradients g = attention_grad(q, k, v, result, settings, dy[0]);
+                  return Tensors{g.dq, g.dk, g.dv};
+                });
 }
 
 Var bce_with_logits(const Var& logit, const Tensor& target) {

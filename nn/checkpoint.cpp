@@ -2,12 +2,12 @@
 
 #include <unistd.h>
 
-#include <cstring>
 #include <filesystem>
 #include <map>
 
-#include "tensor/file.h"
-#include "tensor/printable.h"
+#include "data/files/file.h"
+#include "data/files/hash.h"
+#include "data/files/text.h"
 
 namespace poph {
 namespace {
@@ -18,36 +18,25 @@ std::string weights_path(const std::string& stem) { return stem + ".safetensors"
 std::string state_path(const std::string& stem) { return stem + ".state.safetensors"; }
 std::string previous(const std::string& stem) { return stem + ".previous"; }
 
-// Tells damage and different saves apart, no more: not a cryptographic hash.
+// Tells different saves apart and finds damage. Not cryptographic.
 class Hash {
  public:
   void add(const void* data, size_t bytes) {
-    const char* from = static_cast<const char*>(data);
-    for (; bytes >= 8; bytes -= 8, from += 8) mix(from, 8);
-    mix(from, bytes);
+    value_ = with_words(value_, data, bytes);
+    if (bytes % 8 == 0) value_ = with_word(value_, 0);  // each part ends with a word that is not full
   }
   void add(const std::string& text) {
     add_number(text.size());
     add(text.data(), text.size());
   }
   void add_number(uint64_t number) { add(&number, sizeof number); }
-  std::string hex() const {
-    std::string text(16, '0');
-    for (int i = 0; i < 16; ++i) text[i] = "0123456789abcdef"[value_ >> (60 - 4 * i) & 15];
-    return text;
-  }
+  std::string hex() const { return hex_digits(value_); }
 
  private:
-  void mix(const void* from, size_t bytes) {
-    uint64_t word = 0;
-    if (bytes) std::memcpy(&word, from, bytes);
-    value_ = (value_ ^ word) * 0x9E3779B97F4A7C15;
-    value_ ^= value_ >> 29;
-  }
-  uint64_t value_ = 0xCBF29CE484222325;
+  uint64_t value_ = fnv_start;
 };
 
-std::string hash_of(const TensorFile& weights, const TensorFile& state) {
+std::string save_hash(const TensorFile& weights, const TensorFile& state) {
   Hash hash;
   for (const TensorFile* file : {&weights, &state}) {
     hash.add_number(file->tensors.size());
@@ -81,16 +70,17 @@ bool is_whole_pair(const std::string& stem) {
   }
 }
 
-// A second name for the file, which stays when the first one is given to another. Disks without hard links get a copy.
-void keep_as(const std::string& path, const std::string& kept) {
-  unlink(kept.c_str());
-  if (link(path.c_str(), kept.c_str()) != 0) write_file_durably(kept, read_file(path, ~uint64_t{0}));
+// Gives the file a second name, which stays when the first one goes to another file. Disks without hard links get a
+// copy.
+void keep_as(const std::string& path, const std::string& second) {
+  unlink(second.c_str());
+  if (link(path.c_str(), second.c_str()) != 0) write_file_durably(second, read_file(path, ~uint64_t{0}));
 }
 
 }  // namespace
 
 void save_checkpoint(const std::string& stem, TensorFile weights, TensorFile state) {
-  weights.metadata["save_id"] = state.metadata["save_id"] = hash_of(weights, state);
+  weights.metadata["save_id"] = state.metadata["save_id"] = save_hash(weights, state);
   const fs::path folder = fs::path(stem).parent_path();
   remove_temporaries(folder.empty() ? "." : folder.string());
   PendingFile new_state(state_path(stem), safetensors_bytes(state));
@@ -99,7 +89,7 @@ void save_checkpoint(const std::string& stem, TensorFile weights, TensorFile sta
   if (is_whole_pair(stem)) {
     keep_as(state_path(stem), state_path(previous(stem)));
     keep_as(weights_path(stem), weights_path(previous(stem)));
-    sync_folder_of(stem);
+    sync_parent_folder(stem);
   }
   new_state.commit();
   new_weights.commit();
@@ -120,9 +110,10 @@ Checkpoint load_checkpoint(const std::string& stem) {
     weights_id = save_id(weights_path(older), found.weights.metadata);
     found.note = joined(torn, ": taking the pair before them, ", weights_path(older));
   }
-  if (hash_of(found.weights, found.state) != weights_id)
-    found.note += joined(found.note.empty() ? "" : "; ", weights_path(found.note.empty() ? stem : previous(stem)),
-                         " or its state is not as it was saved (save_id ", printable(weights_id), "): edited or damaged");
+  if (save_hash(found.weights, found.state) != weights_id)
+    found.note +=
+        joined(found.note.empty() ? "" : "; ", weights_path(found.note.empty() ? stem : previous(stem)),
+               " or its state is not as it was saved (save_id ", printable(weights_id), "): edited or damaged");
   return found;
 }
 

@@ -4,14 +4,15 @@
 
 #include "autograd/var.h"
 
+// The initial weights of layers, each kind with its source.
 namespace poph {
 
-// Makes initial weights. Every parameter has its own random numbers: the seed's, numbered in the order of making.
+// Each parameter draws its own random numbers from the seed, numbered in the order of the calls.
 struct Initializer {
   uint64_t seed = 1;
   Dtype dtype = Dtype::f32;
   Device device = Device::cpu;
-  bool blank = false;  // zeros instead: for weights that are loaded next
+  bool blank = false;  // zeros in place of random numbers, for weights that are loaded next
   uint32_t next_site = 0;
 
   Var constant(Shape shape, double value) { return Var(Tensor::full(shape, value, dtype, device), true); }
@@ -24,7 +25,7 @@ struct Initializer {
   }
   Var glorot_uniform(Shape shape) { return glorot_uniform(shape, shape[1], shape[0]); }
 
-  // [gates * size, size]: one orthogonal matrix per gate (Saxe et al. 2014), by Gram-Schmidt on normal numbers.
+  // [gates * size, size]: one orthogonal matrix for each gate (Saxe et al. 2014), by Gram-Schmidt on normal numbers.
   Var orthogonal_gates(int64_t gates, int64_t size) {
     if (blank) return constant({gates * size, size}, 0);
     const Tensor all = random_normal({gates * size, size}, next_key(), Dtype::f64, Device::cpu);
@@ -40,7 +41,7 @@ struct Initializer {
   }
 
  private:
-  RandomKey next_key() { return {seed, next_site++, 0, Stream::initial_weights}; }
+  RandomKey next_key() { return {seed, next_site++, 0, RandomUse::initial_weights}; }
 
   static void orthonormalise(double* rows, int64_t size) {
     for (int64_t i = 0; i < size; ++i) {

@@ -1,10 +1,14 @@
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <map>
 
 #include "nn/parameters.h"
 #include "nn/settings.h"
+#include "tensor/optimizer.h"
 
+// The optimisers of MODEL.md "Optimisers". A training step on a GPU is recorded once and replayed, so a step's numbers
+// reach the updates as a tensor (OptimizerStep).
 namespace poph {
 
 struct OptimizerCounters {
@@ -12,27 +16,36 @@ struct OptimizerCounters {
   double momentum_product = 1;  // Nadam: the product of the momentum schedule so far
 };
 
-// SPEC 7. Holds the moments by parameter name.
+// Holds the moments, and the weights' exponential means where `average` is on, by parameter name.
 struct Optimizer : OptimizerCounters {
   OptimizerKind kind = OptimizerKind::nadam;
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7, momentum_decay = 0.004, weight_decay = 0.01;
-  std::map<std::string, Tensor> moments, second_moments;
+  double average = 0;  // the largest share of a mean that stays in a step; 0: there are no means
+  std::map<std::string, Tensor> moments, second_moments, averages;
 
-  // Makes the moments that are not there yet.
+  // Matrices and convolutions alone: neither biases nor the gains of layer norms.
+  static bool decays(const Tensor& parameter) { return parameter.shape().rank() > 1; }
+
+  // Makes the missing moments, of zeros, and the missing means, of the weights as they are.
   template <class Model>
   void prepare(Model& model) {
-    if (kind == OptimizerKind::sgd) return;
     model.each_parameter([&](const std::string& name, Var& parameter) {
+      if (average > 0)
+        if (Tensor& mean = averages[name]; !mean.defined()) mean = parameter.value().clone();
+      if (kind == OptimizerKind::sgd) return;
       for (auto* all : {&moments, &second_moments})
         if (Tensor& moment = (*all)[name]; !moment.defined())
           moment = Tensor::zeros(parameter.shape(), parameter.value().dtype(), parameter.value().device());
     });
   }
 
-  // The numbers of the next step, which counts as taken from here on.
+  // Counts the next step and returns its numbers.
   OptimizerStep next_step(double learning_rate) {
-    const double t = static_cast<double>(++updates), second_correction = 1 / (1 - std::pow(beta2, t));
-    OptimizerStep s{beta1, beta2, epsilon, 0, 0, learning_rate / (1 - std::pow(beta1, t)), second_correction, learning_rate};
+    const double before = static_cast<double>(updates), t = static_cast<double>(++updates),
+                 second_correction = 1 / (1 - std::pow(beta2, t));
+    OptimizerStep s{beta1,        beta2, epsilon, 0, 0, learning_rate / (1 - std::pow(beta1, t)), second_correction,
+                    learning_rate};
+    if (average > 0) s.mean_rate = 1 - std::min(average, (1 + before) / (10 + before));
     if (kind == OptimizerKind::adamw) s.decay = learning_rate * weight_decay;  // Loshchilov and Hutter 2019
     if (kind == OptimizerKind::nadam) {                                        // Dozat 2016, as torch.optim.NAdam
       const auto momentum = [&](double step) { return beta1 * (1 - 0.5 * std::pow(0.96, step * momentum_decay)); };
@@ -43,17 +56,22 @@ struct Optimizer : OptimizerCounters {
     return s;
   }
 
-  // Applies a step, its numbers on the model's device, to every parameter that has a gradient.
+  // Updates every parameter that has a gradient, then all means. `step` has the numbers on the model's device.
   template <class Model>
   void update(Model& model, const Tensor& step) {
     model.each_parameter([&](const std::string& name, Var& parameter) {
-      if (!parameter.gradient().defined()) return;
-      if (kind == OptimizerKind::sgd) return sgd_update(parameter.value(), parameter.gradient(), step);
-      adam_update(parameter.value(), moments.at(name), second_moments.at(name), parameter.gradient(), step);
+      Tensor& weight = parameter.value();
+      if (parameter.gradient().defined()) {
+        if (kind == OptimizerKind::sgd)
+          sgd_update(weight, parameter.gradient(), step);
+        else
+          adam_update(weight, moments.at(name), second_moments.at(name), parameter.gradient(), step, decays(weight));
+      }
+      if (average > 0) average_update(averages.at(name), weight, step);
     });
   }
 
-  // All of it at once, for a single step.
+  // All of the above, for a step by itself.
   template <class Model>
   void step(Model& model, double learning_rate) {
     prepare(model);
@@ -71,7 +89,7 @@ Tensors gradients_of(Model& model) {  // one for each parameter, undefined where
 }
 
 template <class Model>
-void forget_gradients(Model& model) {
+void zero_grad(Model& model) {
   model.each_parameter([](const std::string&, Var& parameter) { parameter.gradient() = Tensor(); });
 }
 

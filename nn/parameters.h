@@ -6,7 +6,8 @@
 
 #include "autograd/functions.h"
 
-// A layer is a plain struct with operator() and each_parameter(f), the one list of its names: it counts, saves, loads and optimises.
+// A layer is a plain struct with operator() and each_parameter(f). That one list of names counts, saves, loads and
+// optimises the parameters.
 namespace poph {
 
 using ParameterFn = std::function<void(const std::string& name, Var& parameter)>;
@@ -15,20 +16,35 @@ inline ParameterFn prefixed(const std::string& prefix, const ParameterFn& f) {
   return [prefix, &f](const std::string& name, Var& parameter) { f(prefix + name, parameter); };
 }
 
-// One forward pass: whether dropout is on, and where its random numbers come from (SPEC 11). Calls are numbered as they happen.
-struct Pass {
+// One forward pass of a model: whether dropout is on, where its random numbers come from (MODEL.md "Random numbers"),
+// and who watches the layers' outputs. Dropouts are numbered in the order of the calls.
+struct ForwardContext {
   bool training = false;
   uint64_t seed = 0;
   uint32_t step = 0;
   uint32_t next_site = 0;
-  const uint32_t* step_at = nullptr;  // on the model's device, as RandomKey has it
-  std::function<void(const std::string& layer, const Var& output)> observe = nullptr;  // called as the layers' outputs come
-  std::string place = {};             // of the block that runs, for `observe`: "blocks.1."
+  uint32_t stream = 0;                // of the random numbers: the shard
+  const uint32_t* step_at = nullptr;  // in place of `step`, on the model's device: RandomKey::step_at
+  std::function<void(const std::string& layer, const Var& output)> observer =
+      nullptr;             // called with each layer's output
+  std::string scope = {};  // of the block that runs, a prefix of the observed names: "blocks.1."
 
-  void observed(const std::string& layer, const Var& output) const {
-    if (observe) observe(place + layer, output);
+  Tensor begins = {};  // Batch::begins of what is read
+  Var style = {};      // of each step that is read: [T,B,style_units]; undefined in a model without styles
+  // The states of the layers along time, in the order of the calls: read where a piece goes on from before the batch,
+  // and replaced by those after its last step. nullptr: all begin from zero, and none is kept.
+  std::vector<LstmState>* states = nullptr;
+  size_t next_state = 0;
+  LstmState* next_layer_state() {
+    if (!states) return nullptr;
+    if (next_state == states->size()) states->emplace_back();
+    return &(*states)[next_state++];
   }
-  RandomKey next_key() { return {seed, next_site++, step, Stream::dropout, step_at}; }
+
+  void observe(const std::string& layer, const Var& output) const {
+    if (observer) observer(scope + layer, output);
+  }
+  RandomKey next_key() { return {seed, next_site++, step, RandomUse::dropout, step_at, stream}; }
   Var dropout(const Var& x, double probability) {
     const RandomKey key = next_key();
     return training ? poph::dropout(x, probability, key) : x;
@@ -37,7 +53,7 @@ struct Pass {
     const RandomKey key = next_key();
     return training ? poph::dropout(x, probability, key) : x;
   }
-  // The same for an op that drops its results as it writes them.
+  // For an op that applies dropout itself, as it writes its result.
   OutputDropout output_dropout(double probability) {
     const RandomKey key = next_key();
     return {training ? probability : 0, key};

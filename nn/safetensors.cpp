@@ -8,23 +8,25 @@
 #include <set>
 #include <utility>
 
-#include "tensor/file.h"
-#include "tensor/printable.h"
+#include "data/files/file.h"
+#include "data/files/text.h"
 
 namespace poph {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "safetensors files are read and written as they lie in memory");
+static_assert(std::endian::native == std::endian::little,
+              "safetensors files are read and written as they lie in memory");
 
 constexpr uint64_t length_bytes = 8;
-constexpr uint64_t most_header_bytes = 100'000'000;  // the reference reader's limit
-constexpr uint64_t most_number = uint64_t{1} << 53;  // beyond it JSON readers disagree
-constexpr size_t most_axes = 64;
+constexpr uint64_t max_header_bytes = 100'000'000;  // the reference reader's limit
+constexpr uint64_t max_number = uint64_t{1} << 53;  // beyond it JSON readers disagree
+constexpr size_t max_axes = 64;
 
 constexpr std::pair<std::string_view, uint64_t> bits_of_dtypes[] = {
-    {"BOOL", 8},    {"F4", 4},   {"F6_E2M3", 6},     {"F6_E3M2", 6},     {"U8", 8},   {"I8", 8},   {"F8_E5M2", 8}, {"F8_E4M3", 8},
-    {"F8_E8M0", 8}, {"I16", 16}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"U16", 16}, {"F16", 16}, {"BF16", 16},   {"I32", 32},
-    {"U32", 32},    {"F32", 32}, {"C64", 64},        {"F64", 64},        {"I64", 64}, {"U64", 64}};
+    {"BOOL", 8},    {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"U8", 8},          {"I8", 8},
+    {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"I16", 16},    {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8},
+    {"U16", 16},    {"F16", 16},    {"BF16", 16},   {"I32", 32},    {"U32", 32},        {"F32", 32},
+    {"C64", 64},    {"F64", 64},    {"I64", 64},    {"U64", 64}};
 
 uint64_t bits_of(std::string_view dtype) {  // 0: no such dtype
   for (const auto& [name, bits] : bits_of_dtypes)
@@ -43,7 +45,8 @@ const char* name_of(Dtype dtype) {
   return dtype == Dtype::f32 ? "F32" : dtype == Dtype::f64 ? "F64" : dtype == Dtype::bf16 ? "BF16" : "I32";
 }
 
-// SAX, because the parser's own tree keeps the last of two equal names without a word and turns huge integers into floats.
+// SAX, because the parser's own tree keeps the last of two equal names without a word and turns huge integers into
+// floats.
 class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit HeaderReader(const std::string& path) : path_(path) {}
@@ -57,9 +60,9 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
 
   bool number_unsigned(uint64_t value) override {
     if (where_ != Where::shape && where_ != Where::offsets) wrong(joined(value));
-    if (value > most_number) wrong(joined(value));
+    if (value > max_number) wrong(joined(value));
     auto& numbers = where_ == Where::shape ? entry_.shape : offsets_;
-    require(numbers.size() < most_axes, about(), field_, " has more than ", most_axes, " numbers");
+    require(numbers.size() < max_axes, about(), field_, " has more than ", max_axes, " numbers");
     numbers.push_back(value);
     return true;
   }
@@ -103,9 +106,11 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
 
   bool end_object() override {
     if (where_ == Where::tensor) {
-      for (const char* field : {"dtype", "shape", "data_offsets"}) require(fields_.contains(field), about(), "no ", field);
+      for (const char* field : {"dtype", "shape", "data_offsets"})
+        require(fields_.contains(field), about(), "no ", field);
       require(offsets_.size() == 2, about(), "data_offsets has ", offsets_.size(), " numbers, expected 2");
-      require(offsets_[0] <= offsets_[1], about(), "data_offsets end at ", offsets_[1], ", before they begin at ", offsets_[0]);
+      require(offsets_[0] <= offsets_[1], about(), "data_offsets end at ", offsets_[1], ", before they begin at ",
+              offsets_[0]);
       entry_.begin = offsets_[0];
       entry_.bytes = offsets_[1] - offsets_[0];
       header.entries.push_back(std::move(entry_));
@@ -139,8 +144,10 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
   std::string about() const { return joined(path_, ": tensor \"", printable(entry_.name), "\": "); }
 
   [[noreturn]] void wrong(const std::string& found) const {
-    if (where_ == Where::metadata) fail(path_, ": __metadata__ \"", printable(field_), "\" is ", found, ", expected a string");
-    if (where_ == Where::root && entry_.name == "__metadata__") fail(path_, ": __metadata__ is ", found, ", expected an object");
+    if (where_ == Where::metadata)
+      fail(path_, ": __metadata__ \"", printable(field_), "\" is ", found, ", expected a string");
+    if (where_ == Where::root && entry_.name == "__metadata__")
+      fail(path_, ": __metadata__ is ", found, ", expected an object");
     if (where_ == Where::root) fail(about(), "the header says ", found, ", expected an object");
     if (where_ == Where::tensor)
       fail(about(), field_, " is ", found, ", expected ", field_ == "dtype" ? "a string" : "an array of whole numbers");
@@ -166,8 +173,8 @@ uint64_t bytes_expected(const std::string& path, const TensorEntry& entry) {
   uint64_t bits = bits_of(entry.dtype);
   require(bits != 0, path, ": tensor \"", printable(entry.name), "\": unknown dtype \"", printable(entry.dtype), "\"");
   for (uint64_t size : entry.shape)
-    require(!__builtin_mul_overflow(bits, std::max<uint64_t>(size, 1), &bits), path, ": tensor \"", printable(entry.name),
-            "\": shape ", text_of(entry.shape), " has more elements than can be counted");
+    require(!__builtin_mul_overflow(bits, std::max<uint64_t>(size, 1), &bits), path, ": tensor \"",
+            printable(entry.name), "\": shape ", text_of(entry.shape), " has more elements than can be counted");
   if (std::find(entry.shape.begin(), entry.shape.end(), 0) != entry.shape.end()) return 0;
   require(bits % 8 == 0, path, ": tensor \"", printable(entry.name), "\": ", entry.dtype, " ", text_of(entry.shape),
           " does not fill whole bytes");
@@ -178,16 +185,16 @@ SafetensorsHeader read_header(const std::string& path, const InputFile& file) {
   require(file.size() >= length_bytes, path, ": ", file.size(), " bytes, too short for a safetensors file");
   uint64_t json_bytes = 0;
   file.read(0, &json_bytes, length_bytes);
-  require(json_bytes <= most_header_bytes, path, ": not a safetensors file, or damaged: its header would have ", json_bytes,
-          " bytes, expected at most ", most_header_bytes);
-  require(json_bytes <= file.size() - length_bytes, path, ": truncated: its header has ", json_bytes, " bytes, the file ",
-          file.size() - length_bytes, " after the length");
+  require(json_bytes <= max_header_bytes, path, ": not a safetensors file, or damaged: its header would have ",
+          json_bytes, " bytes, expected at most ", max_header_bytes);
+  require(json_bytes <= file.size() - length_bytes, path, ": truncated: its header has ", json_bytes,
+          " bytes, the file ", file.size() - length_bytes, " after the length");
   std::string json(json_bytes, '\0');
   file.read(length_bytes, json.data(), json_bytes);
   require(json.starts_with('{'), path, ": not a safetensors file, or damaged: its header does not begin with {");
   // The parser takes a NUL for the end of its input and would not look at the rest.
-  require(json.find('\0') == std::string::npos, path, ": the header is not JSON in UTF-8 (at byte ", json.find('\0') + 1,
-          " of it)");
+  require(json.find('\0') == std::string::npos, path, ": the header is not JSON in UTF-8 (at byte ",
+          json.find('\0') + 1, " of it)");
 
   HeaderReader reader(path);
   nlohmann::json::sax_parse(json, &reader);
@@ -202,8 +209,8 @@ SafetensorsHeader read_header(const std::string& path, const InputFile& file) {
     require(entry.begin == end, path, ": tensor \"", name, "\" begins at byte ", entry.begin, ", expected ", end,
             ": the one before it ", entry.begin < end ? "overlaps it" : "leaves a hole");
     const uint64_t expected = bytes_expected(path, entry);
-    require(entry.bytes == expected, path, ": tensor \"", name, "\" has ", entry.bytes, " bytes, expected ", expected, " for ",
-            entry.dtype, " ", text_of(entry.shape));
+    require(entry.bytes == expected, path, ": tensor \"", name, "\" has ", entry.bytes, " bytes, expected ", expected,
+            " for ", entry.dtype, " ", text_of(entry.shape));
     end += entry.bytes;
   }
   const uint64_t there = file.size() - header.bytes;
@@ -222,9 +229,10 @@ TensorFile read_safetensors(const std::string& path) {
   TensorFile file;
   for (const TensorEntry& entry : header.entries) {
     const auto dtype = dtype_called(entry.dtype);
-    require(dtype.has_value(), path, ": tensor \"", printable(entry.name), "\" is ", entry.dtype, ", expected F32, F64, BF16 or I32");
-    require(entry.shape.size() <= Shape::max_rank, path, ": tensor \"", printable(entry.name), "\" has ", entry.shape.size(),
-            " axes, expected at most ", Shape::max_rank);
+    require(dtype.has_value(), path, ": tensor \"", printable(entry.name), "\" is ", entry.dtype,
+            ", expected F32, F64, BF16 or I32");
+    require(entry.shape.size() <= Shape::max_rank, path, ": tensor \"", printable(entry.name), "\" has ",
+            entry.shape.size(), " axes, expected at most ", Shape::max_rank);
     Shape shape;
     for (uint64_t size : entry.shape) shape.append(static_cast<int64_t>(size));
     Tensor tensor(shape, *dtype);
@@ -243,7 +251,9 @@ std::string safetensors_bytes(const TensorFile& file) {
     require(name != "__metadata__", "safetensors: no tensor may be called __metadata__");
     ordered.emplace_back(&name, tensor.to(Device::cpu));
   }
-  auto rank = [](Dtype dtype) { return dtype == Dtype::f64 ? 0 : dtype == Dtype::f32 ? 1 : dtype == Dtype::i32 ? 2 : 3; };
+  auto rank = [](Dtype dtype) {
+    return dtype == Dtype::f64 ? 0 : dtype == Dtype::f32 ? 1 : dtype == Dtype::i32 ? 2 : 3;
+  };
   std::stable_sort(ordered.begin(), ordered.end(),
                    [&](const Named& a, const Named& b) { return rank(a.second.dtype()) < rank(b.second.dtype()); });
 
@@ -267,13 +277,13 @@ std::string safetensors_bytes(const TensorFile& file) {
   size_t end = 0;
   for (const auto& [name, tensor] : ordered) {
     const size_t begin = std::exchange(end, end + tensor.bytes());
-    add(*name, joined("{\"dtype\":\"", name_of(tensor.dtype()), "\",\"shape\":", tensor.shape(), ",\"data_offsets\":[", begin,
-                      ",", end, "]}"));
+    add(*name, joined("{\"dtype\":\"", name_of(tensor.dtype()), "\",\"shape\":", tensor.shape(), ",\"data_offsets\":[",
+                      begin, ",", end, "]}"));
   }
   json += '}';
   json.append((8 - json.size() % 8) % 8, ' ');  // keeps the numbers aligned
-  require(json.size() <= most_header_bytes, "safetensors: a header of ", json.size(), " bytes, expected at most ",
-          most_header_bytes);
+  require(json.size() <= max_header_bytes, "safetensors: a header of ", json.size(), " bytes, expected at most ",
+          max_header_bytes);
 
   const uint64_t json_bytes = json.size();
   std::string bytes(length_bytes + json_bytes + end, '\0');
@@ -288,6 +298,8 @@ std::string safetensors_bytes(const TensorFile& file) {
   return bytes;
 }
 
-void write_safetensors(const std::string& path, const TensorFile& file) { write_file_durably(path, safetensors_bytes(file)); }
+void write_safetensors(const std::string& path, const TensorFile& file) {
+  write_file_durably(path, safetensors_bytes(file));
+}
 
 }  // namespace poph

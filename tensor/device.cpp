@@ -1,7 +1,7 @@
 #include "tensor/device.h"
 
 #include <omp.h>
-#if defined(__SANITIZE_ADDRESS__)
+#if POPH_ASAN
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -14,6 +14,8 @@
 #include <ostream>
 #include <vector>
 
+// The caching allocator: free lists by size class, one pool a device, and arenas apart from it. Copies, threads and the
+// one CUDA stream are here too.
 namespace poph {
 namespace {
 
@@ -39,13 +41,15 @@ void* system_allocate(Device device, size_t bytes) {
 void system_free(Device device, void* block) {
   if (device == Device::cpu) std::free(block);
 #if POPH_CUDA
-  else cudaFree(block);
+  else
+    cudaFree(block);
 #endif
 }
 
-// Sanitizers learn which bytes of a block its owner may touch: size classes and free lists hide from them what is out of bounds.
-void set_usable([[maybe_unused]] Device device, [[maybe_unused]] void* block, [[maybe_unused]] size_t usable, [[maybe_unused]] size_t size) {
-#if defined(__SANITIZE_ADDRESS__)
+// Tells sanitizers which bytes of a block its owner may touch: size classes and free lists hide accesses out of bounds.
+void set_usable([[maybe_unused]] Device device, [[maybe_unused]] void* block, [[maybe_unused]] size_t usable,
+                [[maybe_unused]] size_t size) {
+#if POPH_ASAN
   if (device == Device::cpu) {
     ASAN_UNPOISON_MEMORY_REGION(block, usable);
     ASAN_POISON_MEMORY_REGION(static_cast<std::byte*>(block) + usable, size - usable);
@@ -62,7 +66,7 @@ struct Pool {
   std::map<size_t, std::vector<void*>> free_blocks;
   MemoryUse use;
 
-  // Which tensors' destructors do: where there is no memory for one more place in the list, the system gets the block.
+  // Called by tensors' destructors: without memory for one more place in the list, the system gets the block.
   void keep(Device device, size_t size, void* block) noexcept {
     try {
       free_blocks[size].push_back(block);
@@ -139,7 +143,9 @@ std::shared_ptr<std::byte> allocate(Device device, size_t bytes) {
         p.release(device);
         block = system_allocate(device, size);
       }
-      require(block != nullptr, "out of memory on ", device, ": asked for ", bytes, " bytes with ", p.use.in_use, " in use");
+      if (!block)
+        throw OutOfMemory(
+            joined("out of memory on ", device, ": asked for ", bytes, " bytes with ", p.use.in_use, " in use"));
       p.use.reserved += size;
       ++p.use.system_allocations;
     }
@@ -155,7 +161,7 @@ std::shared_ptr<std::byte> allocate(Device device, size_t bytes) {
             if (!arena) return p.keep(device, size, block);
             try {
               arena->free_blocks[size].push_back(block);
-            } catch (const std::bad_alloc&) {  // lost: graphs may use it still
+            } catch (const std::bad_alloc&) {  // lost, as graphs may still use it
             }
           }};
 }
@@ -259,7 +265,9 @@ bool Tf32Products::allowed() { return tf32_products; }
 
 #if POPH_CUDA
 void check(cudaError_t status) { require(status == cudaSuccess, "CUDA: ", cudaGetErrorString(status)); }
-void check(cublasStatus_t status) { require(status == CUBLAS_STATUS_SUCCESS, "cuBLAS: ", cublasGetStatusString(status)); }
+void check(cublasStatus_t status) {
+  require(status == CUBLAS_STATUS_SUCCESS, "cuBLAS: ", cublasGetStatusString(status));
+}
 
 cudaStream_t stream() {
   static const cudaStream_t the_stream = [] {
@@ -275,10 +283,10 @@ cublasHandle_t cublas() {
     cublasHandle_t made;
     check(cublasCreate(&made));
     check(cublasSetStream(made, stream()));
-    // Our own workspace: cuBLAS allocates none within a captured graph, and one stream with one workspace repeats bit for bit. As
-    // large as its own would be on an H100. Setting the stream would drop it, so this comes last.
+    // Our own workspace: cuBLAS allocates none within a captured graph, and one stream with one workspace repeats bit
+    // for bit. Its size is cuBLAS's own on an H100. Setting the stream would drop it, so this comes last.
     constexpr size_t workspace_bytes = size_t{32} << 20;
-    const Arena::Scope no_arena(nullptr);  // it stays when whoever calls first is gone
+    const Arena::Scope no_arena(nullptr);  // it outlives the arena of the first caller
     static const auto* workspace = new std::shared_ptr<std::byte>(allocate(Device::cuda, workspace_bytes));
     check(cublasSetWorkspace(made, workspace->get(), workspace_bytes));
     return made;

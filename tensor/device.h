@@ -12,6 +12,18 @@
 #include <cuda_runtime_api.h>
 #endif
 
+// Whether AddressSanitizer watches, which GCC and clang say in two ways.
+#ifdef __SANITIZE_ADDRESS__
+#define POPH_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define POPH_ASAN 1
+#endif
+#endif
+#ifndef POPH_ASAN
+#define POPH_ASAN 0
+#endif
+
 // The two places where numbers live, and the caching allocator that serves both.
 namespace poph {
 
@@ -19,11 +31,11 @@ enum class Device : uint8_t { cpu, cuda };
 
 std::ostream& operator<<(std::ostream& out, Device device);
 
-bool cuda_available();                   // built with CUDA and a usable GPU is there
+bool cuda_available();                   // built with CUDA, and there is a usable GPU
 std::string device_name(Device device);  // as users know it: "cpu (AMD EPYC ..)" or the GPU's product name
 
-// Uninitialised memory, 64-byte aligned. When the last owner lets go the block returns to a free list of its size class,
-// so a loop that repeats its sizes allocates nothing after its first round. Error when memory runs out.
+// Uninitialised memory, 64-byte aligned. When its last owner is gone, the block returns to a free list of its size
+// class, so that a loop that repeats its sizes allocates nothing after its first round. Error when memory runs out.
 std::shared_ptr<std::byte> allocate(Device device, size_t bytes);
 
 struct MemoryUse {
@@ -34,8 +46,9 @@ MemoryUse memory_use(Device device);
 void reset_peak(Device device);
 void release_cached(Device device);  // gives the free lists back to the system
 
-// Blocks that are kept apart: what is allocated in a Scope of an arena returns to the arena alone, whoever lets go of it, and nobody
-// else gets it while the arena lives. A graph that was captured in one may be replayed as long.
+// Blocks apart from the others: a block that is allocated in a Scope of an arena returns to that arena alone, and
+// nobody else gets it while the arena lives. A graph that was captured in an arena may be replayed as long as the arena
+// lives.
 class Arena {
  public:
   explicit Arena(Device device);
@@ -57,7 +70,7 @@ class Arena {
   std::shared_ptr<Blocks> blocks_;
 };
 
-// Memory of the CPU for copies that go on while the CPU does: page-locked where the device is a GPU.
+// Memory of the CPU for copies that run beside the CPU's work: page-locked where the device is a GPU.
 std::shared_ptr<std::byte> allocate_staging(Device device, size_t bytes);
 
 void copy_bytes(void* to, Device to_device, const void* from, Device from_device, size_t bytes);
@@ -66,9 +79,10 @@ void synchronize(Device device);  // waits for the GPU; nothing to do on the CPU
 
 void set_threads(int count);  // OpenMP threads of the CPU kernels
 int threads();
-std::string blas_name();  // OpenBLAS's version and the kernels it picked
+std::string cpu_kernels();  // the instructions that the CPU's float32 kernels use: "AVX-512", "AVX2" or "baseline"
 
-// While one that is `on` lives, the GPU's float32 products round their operands to TF32 (10 bits of fraction). The CPU's do not.
+// While one with `on` lives, the GPU's float32 products round their operands to TF32 (10 bits of fraction). The CPU's
+// do not.
 class Tf32Products {
  public:
   explicit Tf32Products(bool on);

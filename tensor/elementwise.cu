@@ -1,34 +1,58 @@
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
 
+// Ops that compute each element by itself: a formula is a struct, and an op is a line that applies it. Shapes that
+// differ broadcast.
 namespace poph {
 namespace {
 
 // -- formulas: one struct each, applied to one element
 struct Add {
-  template <class T> POPH_HD T operator()(T a, T b) const { return a + b; }
+  template <class T>
+  POPH_HD T operator()(T a, T b) const {
+    return a + b;
+  }
 };
 struct Sub {
-  template <class T> POPH_HD T operator()(T a, T b) const { return a - b; }
+  template <class T>
+  POPH_HD T operator()(T a, T b) const {
+    return a - b;
+  }
 };
 struct Mul {
-  template <class T> POPH_HD T operator()(T a, T b) const { return a * b; }
+  template <class T>
+  POPH_HD T operator()(T a, T b) const {
+    return a * b;
+  }
 };
 struct Sigmoid {
-  template <class T> POPH_HD T operator()(T x) const { return sigmoid_of(x); }
+  template <class T>
+  POPH_HD T operator()(T x) const {
+    return sigmoid_of(x);
+  }
 };
 struct SigmoidGrad {
-  template <class T> POPH_HD T operator()(T y, T dy) const { return dy * y * (T(1) - y); }
+  template <class T>
+  POPH_HD T operator()(T y, T dy) const {
+    return dy * y * (T(1) - y);
+  }
 };
 struct Tanh {
-  template <class T> POPH_HD T operator()(T x) const { return tanh_of(x); }
+  template <class T>
+  POPH_HD T operator()(T x) const {
+    return tanh_of(x);
+  }
 };
 struct TanhGrad {
-  template <class T> POPH_HD T operator()(T y, T dy) const { return dy * (T(1) - y * y); }
+  template <class T>
+  POPH_HD T operator()(T y, T dy) const {
+    return dy * (T(1) - y * y);
+  }
 };
 struct Relu {
-  // NaN stays what it is. By the bits: -ffast-math takes max(x, 0) for whatever says so in numbers, and that may give 0.
-  template <class T> POPH_HD T operator()(T x) const {
+  // NaN stays NaN. By the bits: -ffast-math takes any comparison of numbers for max(x, 0), which may turn NaN into 0.
+  template <class T>
+  POPH_HD T operator()(T x) const {
     if constexpr (sizeof(T) == 4) {
       union {
         float value;
@@ -45,20 +69,32 @@ struct Relu {
   }
 };
 struct ReluGrad {
-  template <class T> POPH_HD T operator()(T y, T dy) const { return y > T(0) ? dy : T(0); }
+  template <class T>
+  POPH_HD T operator()(T y, T dy) const {
+    return y > T(0) ? dy : T(0);
+  }
 };
 struct Square {
-  template <class T> POPH_HD T operator()(T x) const { return x * x; }
+  template <class T>
+  POPH_HD T operator()(T x) const {
+    return x * x;
+  }
 };
 struct SquareGrad {
-  template <class T> POPH_HD T operator()(T x, T dy) const { return T(2) * x * dy; }
+  template <class T>
+  POPH_HD T operator()(T x, T dy) const {
+    return T(2) * x * dy;
+  }
 };
 struct Scale {
   double factor;
-  template <class T> POPH_HD T operator()(T x) const { return T(factor) * x; }
+  template <class T>
+  POPH_HD T operator()(T x) const {
+    return T(factor) * x;
+  }
 };
 
-// -- how a formula meets memory: numbers are loaded, computed with as accumulate_t, and rounded once as they are stored
+// -- how a formula meets memory: numbers are loaded, computed as accumulate_t, and rounded once as they are stored
 template <class T, class Formula>
 struct Map {
   using A = accumulate_t<T>;
@@ -75,7 +111,7 @@ struct Map2 {
   T* y;
   POPH_HD void operator()(int64_t i) const { y[i] = T(formula(A(a[i]), A(b[i]))); }
 };
-// Where element i of the result lies in an operand: a broadcast axis has stride 0.
+// The place of the result's element i in an operand: a broadcast axis has stride 0.
 struct BroadcastStrides {
   int rank;
   int64_t sizes[Shape::max_rank], strides[Shape::max_rank];
@@ -107,7 +143,7 @@ struct BroadcastMap2 {
   POPH_HD void operator()(int64_t i) const { y[i] = T(formula(A(a[index_a(i)]), A(b[index_b(i)]))); }
 };
 template <class T, class Row, class Formula>
-struct RowMap2 {  // b is one row, used again for every row of a: a bias
+struct RowMap2 {  // b is one row for all rows of a: a bias
   using A = accumulate_t<T>;
   Formula formula;
   const T* a;
@@ -143,8 +179,8 @@ Tensor map(Formula formula, const Tensor& x) {
 
 template <class Formula>
 Tensor map2(const char* name, Formula formula, const Tensor& a, const Tensor& b) {
-  require(a.dtype() == b.dtype() && a.device() == b.device(), name, ": ", a.dtype(), " on ", a.device(), " and ", b.dtype(), " on ",
-          b.device());
+  require(a.dtype() == b.dtype() && a.device() == b.device(), name, ": ", a.dtype(), " on ", a.device(), " and ",
+          b.dtype(), " on ", b.device());
   const Shape shape = broadcast(a.shape(), b.shape(), name);
   Tensor y(shape, a.dtype(), a.device());
   visit_dtype(a.dtype(), [&](auto type) {
@@ -156,7 +192,8 @@ Tensor map2(const char* name, Formula formula, const Tensor& a, const Tensor& b)
                    RowMap2<T, T, Formula>{formula, a.data<T>(), b.data<T>(), y.data<T>(), shape.last()});
     else
       for_each_index(a.device(), y.elements(),
-                     BroadcastMap2<T, Formula>{formula, a.data<T>(), b.data<T>(), y.data<T>(), {a.shape(), shape}, {b.shape(), shape}});
+                     BroadcastMap2<T, Formula>{
+                         formula, a.data<T>(), b.data<T>(), y.data<T>(), {a.shape(), shape}, {b.shape(), shape}});
   });
   return y;
 }
@@ -187,8 +224,8 @@ Tensor convert(const Tensor& x, Dtype dtype) {
 Tensor add(const Tensor& a, const Tensor& b) { return map2("add", Add{}, a, b); }
 
 Tensor add_bias(const Tensor& x, const Tensor& bias) {
-  require(bias.shape() == Shape{x.shape().last()} && bias.dtype() == accumulate_dtype(x.dtype()), "add_bias: x ", x.dtype(), " ",
-          x.shape(), ", bias ", bias.dtype(), " ", bias.shape());
+  require(bias.shape() == Shape{x.shape().last()} && bias.dtype() == accumulate_dtype(x.dtype()), "add_bias: x ",
+          x.dtype(), " ", x.shape(), ", bias ", bias.dtype(), " ", bias.shape());
   Tensor y(x.shape(), x.dtype(), x.device());
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
@@ -212,8 +249,8 @@ Tensor square(const Tensor& x) { return map(Square{}, x); }
 Tensor square_grad(const Tensor& x, const Tensor& dy) { return map2("square_grad", SquareGrad{}, x, dy); }
 
 void add_into(Tensor& sum, const Tensor& x) {
-  require(sum.shape() == x.shape() && sum.dtype() == x.dtype(), "add_into: ", sum.dtype(), " ", sum.shape(), " += ", x.dtype(), " ",
-          x.shape());
+  require(sum.shape() == x.shape() && sum.dtype() == x.dtype(), "add_into: ", sum.dtype(), " ", sum.shape(),
+          " += ", x.dtype(), " ", x.shape());
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
     for_each_index(x.device(), x.elements(), Map2<T, Add>{Add{}, sum.data<T>(), x.data<T>(), sum.data<T>()});

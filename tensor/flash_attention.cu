@@ -2,18 +2,19 @@
 #include "tensor/tiles.h"
 
 #ifdef POPH_KERNELS
-// Attention without a matrix of scores in memory (Dao 2023, "FlashAttention-2"). A block of threads has one square tile of scores
-// at a time, of one group and head: forward and for dq it keeps a tile of queries and walks over the keys that they see, for dk
-// and dv it keeps a tile of keys and walks over the queries that see them. Each sum is one block's, in the order of its walk, so
-// that results repeat bit for bit. 48 notes are one tile: there a block does a whole group and head, and reads K and V once.
+// Attention without a matrix of scores in memory (Dao 2023, "FlashAttention-2"). A block of threads has one square tile
+// of scores at a time, of one group and head: forward and for dq it keeps a tile of queries and walks over the keys
+// that they see, for dk and dv it keeps a tile of keys and walks over the queries that see them. Each sum is one
+// block's, in the order of its walk, so that results repeat bit for bit. 48 notes are one tile: there a block does a
+// whole group and head, and reads K and V once.
 //
-// Tiles are float, a row behind the other. multiply_rows and add_weighted are the two products; both keep `Tiling`'s map of
-// results to tile_threads, which is what an mma form would replace.
+// Tiles are float, a row behind the other. multiply_rows and add_weighted are the two products; both keep `Tiling`'s
+// map of results to tile_threads, which is what an mma form would replace.
 namespace poph {
 namespace {
 
-// The factors of dropout in the warp's own rows of a tile whose corner is (query, key). A Philox block serves four keys of a
-// query, counted as the plain form counts them.
+// The factors of dropout in the warp's own rows of a tile whose corner is (query, key). A Philox block serves four keys
+// of a query, counted as the plain form counts them.
 template <class S, bool rows_are_keys>
 __device__ void write_factors(const AttentionDrop& drop, int64_t query, int64_t key, float* weights) {
   constexpr int blocks = S::warp_rows * S::side / 4;
@@ -72,36 +73,39 @@ __global__ void __launch_bounds__(tile_threads, 3) flash_attention_kernel(Proble
   load_tile<S>(q, p.q + p.at(place.pair, p.s.queries, place.first), p.s.features, place.count, width);
 
   float sum[S::rows][S::depth] = {}, largest[S::rows], total[S::rows] = {};
-  int64_t seen[S::rows];
+  int seen[S::rows], hidden[S::rows];  // a row sees the keys [hidden, seen)
   for (int i = 0; i < S::rows; ++i) {
-    largest[i] = -3e38f;  // and every row sees the first key
-    seen[i] = p.visible(place.first + (S::row(i) < place.count ? S::row(i) : place.count - 1));
+    const int64_t query = place.first + (S::row(i) < place.count ? S::row(i) : place.count - 1);
+    largest[i] = -3e38f;  // and every row sees a key
+    seen[i] = static_cast<int>(p.visible(query));
+    hidden[i] = static_cast<int>(p.visible.first(place.pair / p.s.heads, query));
   }
   for (int64_t first = 0; first < last_seen; first += S::side) {
     const int keys = tile_part<S>(last_seen - first);
     __syncthreads();  // the tiles before have been read
     load_tile<S>(k, p.k + p.at(place.pair, p.s.keys, first), p.s.features, keys, width);
     load_tile<S>(v, p.v + p.at(place.pair, p.s.keys, first), p.s.features, keys, width);
-    if (p.drop.kept != 0) write_factors<S, false>(p.drop, flat, first, weights);
+    if (p.drop.scale != 0) write_factors<S, false>(p.drop, flat, first, weights);
     __syncthreads();
 
     float score[S::rows][S::columns];
     multiply_rows<S>(q, k, width, score);
     for (int i = 0; i < S::rows; ++i) {
-      const int visible = tile_part<S>(seen[i] - first);
+      const int visible = tile_part<S>(seen[i] - first), unseen = tile_part<S>(hidden[i] - first);
       float top = largest[i], part = 0;
       for (int j = 0; j < S::columns; ++j) {
         score[i][j] *= p.scale;
-        if (S::column(j) < visible && score[i][j] > top) top = score[i][j];
+        if (S::column(j) < visible && S::column(j) >= unseen && score[i][j] > top) top = score[i][j];
       }
       top = warp_max<across>(top);
       const float correction = std::exp(largest[i] - top);
       largest[i] = top;
       for (int j = 0; j < S::columns; ++j) {
         float& weight = weights[S::row(i) * S::weight_stride + S::column(j)];
-        const float probability = S::column(j) < visible ? std::exp(score[i][j] - top) : 0.0f;
+        const bool is_seen = S::column(j) < visible && S::column(j) >= unseen;
+        const float probability = is_seen ? std::exp(score[i][j] - top) : 0.0f;
         part += probability;
-        weight = p.drop.kept != 0 ? probability * weight : probability;
+        weight = p.drop.scale != 0 ? probability * weight : probability;
       }
       total[i] = total[i] * correction + warp_sum<across>(part);
       for (int d = 0; d < S::depth; ++d) sum[i][d] *= correction;
@@ -121,6 +125,7 @@ __global__ void __launch_bounds__(tile_threads, 3) flash_attention_kernel(Proble
 template <class T, class S>
 __global__ void __launch_bounds__(tile_threads, 3) flash_dq_kernel(Problem<T> p) {
   float *q = shared_memory<float>(), *dy = q + S::tile, *k = dy + S::tile, *v = k + S::tile, *weights = v + S::tile;
+  __shared__ int seen[S::side], hidden[S::side];  // a query sees the keys [hidden, seen)
   const int width = static_cast<int>(p.s.width);
   const Place place = place_of_block<S>(p.s.queries, true);
   const int64_t flat = place.pair * p.s.queries + place.first, last_seen = p.visible(place.first + place.count - 1);
@@ -130,7 +135,6 @@ __global__ void __launch_bounds__(tile_threads, 3) flash_dq_kernel(Problem<T> p)
   __syncthreads();
 
   float sum[S::rows][S::depth] = {}, log_sum_exp[S::rows], dot[S::rows];
-  int64_t seen[S::rows];
   for (int i = 0; i < S::rows; ++i) {
     const int row = S::row(i);
     const bool inside = row < place.count;
@@ -140,14 +144,18 @@ __global__ void __launch_bounds__(tile_threads, 3) flash_dq_kernel(Problem<T> p)
     dot[i] = warp_sum<across>(part);
     if (inside && S::lane() == 0) p.dot[flat + row] = dot[i];
     log_sum_exp[i] = inside ? p.log_sum_exp[flat + row] : 0.0f;
-    seen[i] = inside ? p.visible(place.first + row) : 0;
+  }
+  for (int row = threadIdx.x; row < S::side; row += tile_threads) {
+    const bool inside = row < place.count;
+    seen[row] = inside ? static_cast<int>(p.visible(place.first + row)) : 0;
+    hidden[row] = inside ? static_cast<int>(p.visible.first(place.pair / p.s.heads, place.first + row)) : 0;
   }
   for (int64_t first = 0; first < last_seen; first += S::side) {
     const int keys = tile_part<S>(last_seen - first);
     __syncthreads();
     load_tile<S>(k, p.k + p.at(place.pair, p.s.keys, first), p.s.features, keys, width);
     load_tile<S>(v, p.v + p.at(place.pair, p.s.keys, first), p.s.features, keys, width);
-    if (p.drop.kept != 0) write_factors<S, false>(p.drop, flat, first, weights);
+    if (p.drop.scale != 0) write_factors<S, false>(p.drop, flat, first, weights);
     __syncthreads();
 
     float score[S::rows][S::columns], dweight[S::rows][S::columns];
@@ -156,8 +164,10 @@ __global__ void __launch_bounds__(tile_threads, 3) flash_dq_kernel(Problem<T> p)
     for (int i = 0; i < S::rows; ++i)
       for (int j = 0; j < S::columns; ++j) {
         float& weight = weights[S::row(i) * S::weight_stride + S::column(j)];
-        const float probability = first + S::column(j) < seen[i] ? std::exp(score[i][j] * p.scale - log_sum_exp[i]) : 0.0f;
-        const float factor = p.drop.kept != 0 ? weight : 1.0f;
+        const int key = static_cast<int>(first) + S::column(j);
+        const bool is_seen = key < seen[S::row(i)] && key >= hidden[S::row(i)];
+        const float probability = is_seen ? std::exp(score[i][j] * p.scale - log_sum_exp[i]) : 0.0f;
+        const float factor = p.drop.scale != 0 ? weight : 1.0f;
         weight = p.scale * probability * (dweight[i][j] * factor - dot[i]);
       }
     __syncwarp();
@@ -171,7 +181,7 @@ template <class T, class S>
 __global__ void __launch_bounds__(tile_threads, 3) flash_dk_dv_kernel(Problem<T> p) {
   float *k = shared_memory<float>(), *v = k + S::tile, *q = v + S::tile, *dy = q + S::tile, *weights = dy + S::tile;
   __shared__ float log_sum_exp[S::side], dot[S::side];
-  __shared__ int visible[S::side];  // how many of the tile's keys a query sees
+  __shared__ int visible[S::side], unseen[S::side];  // a query sees the tile's keys [unseen, visible)
   const int width = static_cast<int>(p.s.width);
   const Place place = place_of_block<S>(p.s.keys, false);
   const int64_t rows_at = p.at(place.pair, p.s.keys, place.first);
@@ -191,8 +201,9 @@ __global__ void __launch_bounds__(tile_threads, 3) flash_dk_dv_kernel(Problem<T>
       log_sum_exp[column] = inside ? p.log_sum_exp[flat + column] : 0.0f;
       dot[column] = inside ? p.dot[flat + column] : 0.0f;
       visible[column] = inside ? tile_part<S>(p.visible(first + column) - place.first) : 0;
+      unseen[column] = inside ? tile_part<S>(p.visible.first(place.pair / p.s.heads, first + column) - place.first) : 0;
     }
-    if (p.drop.kept != 0) write_factors<S, true>(p.drop, flat, place.first, weights);
+    if (p.drop.scale != 0) write_factors<S, true>(p.drop, flat, place.first, weights);
     __syncthreads();
 
     float score[S::rows][S::columns], dweight[S::rows][S::columns];
@@ -202,8 +213,9 @@ __global__ void __launch_bounds__(tile_threads, 3) flash_dk_dv_kernel(Problem<T>
       const int column = S::column(j);
       for (int i = 0; i < S::rows; ++i) {
         float& weight = weights[S::row(i) * S::weight_stride + column];
-        const float probability = S::row(i) < visible[column] ? std::exp(score[i][j] * p.scale - log_sum_exp[column]) : 0.0f;
-        const float factor = p.drop.kept != 0 ? weight : 1.0f;
+        const bool is_seen = S::row(i) < visible[column] && S::row(i) >= unseen[column];
+        const float probability = is_seen ? std::exp(score[i][j] * p.scale - log_sum_exp[column]) : 0.0f;
+        const float factor = p.drop.scale != 0 ? weight : 1.0f;
         weight = probability * factor;
         score[i][j] = p.scale * probability * (dweight[i][j] * factor - dot[column]);
       }
@@ -224,7 +236,7 @@ template <class F>
 void visit_tiling(int64_t width, F f) {
   if (width <= 48) return f(Tiling<48, 48>{});
   if (width <= 64) return f(Tiling<64, 48>{});
-  f(Tiling<widest_flash_head, 32>{});
+  f(Tiling<max_flash_width, 32>{});
 }
 
 template <class S>
@@ -245,8 +257,8 @@ void visit_kernels(Dtype dtype, int64_t width, F f) {
 
 }  // namespace
 
-AttentionResult flash_attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSizes& s, double scale,
-                                const VisibleKeys& visible, const AttentionDrop& drop) {
+AttentionResult flash_attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionSizes& s,
+                                double scale, const VisibleKeys& visible, const AttentionDrop& drop) {
   AttentionResult result{Tensor(q.shape(), q.dtype(), q.device()),
                          Tensor({s.groups, s.heads, s.queries}, Dtype::f32, q.device())};
   visit_kernels(q.dtype(), s.width, [&](auto type, auto tiling) {
@@ -259,9 +271,9 @@ AttentionResult flash_attention(const Tensor& q, const Tensor& k, const Tensor& 
   return result;
 }
 
-AttentionGradients flash_attention_grad(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionResult& forward,
-                                        const AttentionSizes& s, double scale, const VisibleKeys& visible,
-                                        const AttentionDrop& drop, const Tensor& dy) {
+AttentionGradients flash_attention_grad(const Tensor& q, const Tensor& k, const Tensor& v,
+                                        const AttentionResult& forward, const AttentionSizes& s, double scale,
+                                        const VisibleKeys& visible, const AttentionDrop& drop, const Tensor& dy) {
   AttentionGradients g{Tensor(q.shape(), q.dtype(), q.device()), Tensor(k.shape(), k.dtype(), k.device()),
                        Tensor(v.shape(), v.dtype(), v.device())};
   const Tensor dot(forward.log_sum_exp.shape(), Dtype::f32, q.device());

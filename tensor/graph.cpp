@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+// Queues, events and graphs are CUDA's own. Without CUDA they do nothing, because a call's work is done when it
+// returns.
 namespace poph {
 
 #if POPH_CUDA
@@ -44,7 +46,7 @@ void Event::hold(Queue queue) const {
 
 Graph::Graph(const std::function<void()>& work) {
   cudaGraph_t recorded = nullptr;
-  // Another thread's calls are its own affair; what this one must not do within a graph, such as cudaMalloc, is an error.
+  // Other threads' calls are let through. This thread's calls that a graph cannot hold, such as cudaMalloc, are errors.
   check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal));
   try {
     work();
@@ -56,7 +58,7 @@ Graph::Graph(const std::function<void()>& work) {
     cudaStreamIsCapturing(stream(), &capturing);
     if (capturing != cudaStreamCaptureStatusNone) cudaStreamEndCapture(stream(), &recorded);
     if (recorded) cudaGraphDestroy(recorded);
-    cudaGetLastError();  // or the next launch would be taken for what failed
+    cudaGetLastError();  // cleared, or the next launch would report it
     throw;
   }
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-// Marks what both the host and the GPU call.
+// POPH_HD marks functions that both the host and the GPU call.
 #if defined(__CUDACC__)
 #define POPH_HD __host__ __device__ __forceinline__
 #else

@@ -1,6 +1,8 @@
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
 
+// Ops that move elements without computing: parts of rows, one axis turned or shifted, axes exchanged, and the patches
+// that a convolution multiplies with its weight.
 namespace poph {
 namespace {
 
@@ -67,6 +69,41 @@ struct PermuteRow {  // a row is the last axis of the result
   }
 };
 
+// A row is one note's patch: [channel][offset], the layout of a [out, channel, kernel] weight's row.
+template <class T>
+struct UnfoldNotes {
+  const T* x;
+  T* y;
+  int64_t notes, channels, kernel, pad_below;
+  POPH_HD void operator()(int64_t row) const {
+    const int64_t note = row % notes, group = row - note;
+    for (int64_t channel = 0; channel < channels; ++channel)
+      for (int64_t offset = 0; offset < kernel; ++offset) {
+        const int64_t from = note + offset - pad_below;
+        y[(row * channels + channel) * kernel + offset] =
+            from >= 0 && from < notes ? x[(group + from) * channels + channel] : T(0);
+      }
+  }
+};
+
+template <class T>
+struct UnfoldNotesGrad {  // gathers, for one note, every patch it is part of
+  const T* dy;
+  T* dx;
+  int64_t notes, channels, kernel, pad_below;
+  POPH_HD void operator()(int64_t row) const {
+    const int64_t note = row % notes, group = row - note;
+    for (int64_t channel = 0; channel < channels; ++channel) {
+      accumulate_t<T> total = 0;
+      for (int64_t offset = 0; offset < kernel; ++offset) {
+        const int64_t patch = note - offset + pad_below;
+        if (patch >= 0 && patch < notes) total += dy[((group + patch) * channels + channel) * kernel + offset];
+      }
+      dx[row * channels + channel] = T(total);
+    }
+  }
+};
+
 struct AxisView {
   int64_t outer = 1, size = 1, inner = 1;
   AxisView(const Shape& shape, int axis) : size(shape[axis]) {
@@ -81,7 +118,8 @@ Tensor concat_last(const Tensors& parts) {
   require(!parts.empty(), "concat_last: of nothing");
   int64_t width = 0;
   for (const Tensor& part : parts) {
-    require(part.shape().with(-1, 1) == parts[0].shape().with(-1, 1), "concat_last: ", parts[0].shape(), " and ", part.shape());
+    require(part.shape().with(-1, 1) == parts[0].shape().with(-1, 1), "concat_last: ", parts[0].shape(), " and ",
+            part.shape());
     width += part.shape().last();
   }
   Tensor y(parts[0].shape().with(-1, width), parts[0].dtype(), parts[0].device());
@@ -90,7 +128,8 @@ Tensor concat_last(const Tensors& parts) {
     const int64_t count = part.shape().last();
     visit_dtype(y.dtype(), [&](auto type) {
       using T = decltype(type);
-      for_each_row(y.device(), y.shape().rows(), count, CopyRows<T>{part.data<T>(), y.data<T>() + first, count, count, width});
+      for_each_row(y.device(), y.shape().rows(), count,
+                   CopyRows<T>{part.data<T>(), y.data<T>() + first, count, count, width});
     });
     first += count;
   }
@@ -99,11 +138,13 @@ Tensor concat_last(const Tensors& parts) {
 
 Tensor slice_last(const Tensor& x, int64_t first, int64_t count) {
   const int64_t width = x.shape().last();
-  require(first >= 0 && count >= 0 && first + count <= width, "slice_last: [", first, ", ", first + count, ") of ", x.shape());
+  require(first >= 0 && count >= 0 && first + count <= width, "slice_last: [", first, ", ", first + count, ") of ",
+          x.shape());
   Tensor y(x.shape().with(-1, count), x.dtype(), x.device());
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
-    for_each_row(x.device(), x.shape().rows(), count, CopyRows<T>{x.data<T>() + first, y.data<T>(), count, width, count});
+    for_each_row(x.device(), x.shape().rows(), count,
+                 CopyRows<T>{x.data<T>() + first, y.data<T>(), count, width, count});
   });
   return y;
 }
@@ -118,12 +159,36 @@ Tensor slice_last_grad(const Tensor& dy, int64_t first, int64_t width) {
   return dx;
 }
 
+// Seen as [outer, size * inner], an axis is a part of the last one.
+Tensor concat(const Tensors& parts, int axis) {
+  require(!parts.empty(), "concat: of nothing");
+  Tensors flat;
+  int64_t size = 0;
+  for (const Tensor& part : parts) {
+    require(part.shape().with(axis, 1) == parts[0].shape().with(axis, 1), "concat: ", parts[0].shape(), " and ",
+            part.shape(), " along axis ", axis);
+    const AxisView view(part.shape(), axis);
+    flat.push_back(part.reshape({view.outer, view.size * view.inner}));
+    size += view.size;
+  }
+  return concat_last(flat).reshape(parts[0].shape().with(axis, size));
+}
+
+Tensor slice(const Tensor& x, int axis, int64_t first, int64_t count) {
+  const AxisView view(x.shape(), axis);
+  require(first >= 0 && count >= 0 && first + count <= view.size, "slice: [", first, ", ", first + count, ") of axis ",
+          axis, " of ", x.shape());
+  return slice_last(x.reshape({view.outer, view.size * view.inner}), first * view.inner, count * view.inner)
+      .reshape(x.shape().with(axis, count));
+}
+
 Tensor flip(const Tensor& x, int axis) {
   const AxisView view(x.shape(), axis);
   Tensor y(x.shape(), x.dtype(), x.device());
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
-    for_each_row(x.device(), view.outer * view.size, view.inner, FlipRow<T>{x.data<T>(), y.data<T>(), view.size, view.inner});
+    for_each_row(x.device(), view.outer * view.size, view.inner,
+                 FlipRow<T>{x.data<T>(), y.data<T>(), view.size, view.inner});
   });
   return y;
 }
@@ -133,7 +198,8 @@ Tensor shift(const Tensor& x, int axis, int64_t by) {
   Tensor y(x.shape(), x.dtype(), x.device());
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
-    for_each_row(x.device(), view.outer * view.size, view.inner, ShiftRow<T>{x.data<T>(), y.data<T>(), view.size, view.inner, by});
+    for_each_row(x.device(), view.outer * view.size, view.inner,
+                 ShiftRow<T>{x.data<T>(), y.data<T>(), view.size, view.inner, by});
   });
   return y;
 }
@@ -164,6 +230,28 @@ Tensor permute(const Tensor& x, const std::vector<int>& axes) {
     for_each_row(x.device(), shape.rows(), shape.last(), functor);
   });
   return y;
+}
+
+Tensor unfold_notes(const Tensor& x, int64_t kernel, int64_t pad_below) {
+  require(x.shape().rank() >= 2, "unfold_notes: expected (.., N, C), found ", x.shape());
+  const int64_t notes = x.shape()[-2], channels = x.shape()[-1];
+  Tensor y(x.shape().with(-1, channels * kernel), x.dtype(), x.device());
+  visit_dtype(x.dtype(), [&](auto type) {
+    using T = decltype(type);
+    for_each_row(x.device(), x.shape().rows(), channels * kernel,
+                 UnfoldNotes<T>{x.data<T>(), y.data<T>(), notes, channels, kernel, pad_below});
+  });
+  return y;
+}
+
+Tensor unfold_notes_grad(const Tensor& dy, int64_t channels, int64_t kernel, int64_t pad_below) {
+  Tensor dx(dy.shape().with(-1, channels), dy.dtype(), dy.device());
+  visit_dtype(dy.dtype(), [&](auto type) {
+    using T = decltype(type);
+    for_each_row(dy.device(), dx.shape().rows(), channels * kernel,
+                 UnfoldNotesGrad<T>{dy.data<T>(), dx.data<T>(), dx.shape()[-2], channels, kernel, pad_below});
+  });
+  return dx;
 }
 
 }  // namespace poph

@@ -3,8 +3,8 @@
 
 #include "tensor/device.h"
 
-// The one place where kernels start. They are compiled by nvcc, and for the tests by the C++ compiler against the emulated CUDA
-// of tests/emulator; a source that has some keeps them, and what starts them, within #ifdef POPH_KERNELS.
+// The one place where kernels start. nvcc compiles them, and for the tests the C++ compiler does, against the emulated
+// CUDA of tests/emulator. A source keeps its kernels, and the code that starts them, within #ifdef POPH_KERNELS.
 #if defined(__CUDACC__) || POPH_EMULATED
 #define POPH_KERNELS
 #include <cuda_runtime.h>

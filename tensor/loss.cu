@@ -1,6 +1,7 @@
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
 
+// The binary cross-entropy of logits (MODEL.md "Losses"), element by element.
 namespace poph {
 namespace {
 
@@ -40,7 +41,8 @@ Tensor bce_with_logits_grad(const Tensor& logit, const Tensor& target, const Ten
   Tensor dx(logit.shape(), logit.dtype(), logit.device());
   visit_dtype(logit.dtype(), [&](auto type) {
     using T = decltype(type);
-    for_each_index(logit.device(), logit.elements(), BceGrad<T>{logit.data<T>(), target.data<T>(), dy.data<T>(), dx.data<T>()});
+    for_each_index(logit.device(), logit.elements(),
+                   BceGrad<T>{logit.data<T>(), target.data<T>(), dy.data<T>(), dx.data<T>()});
   });
   return dx;
 }

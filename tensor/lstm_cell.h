@@ -1,36 +1,73 @@
 #pragma once
+#include "tensor/lstm.h"
 #include "tensor/parallel.h"
-#include "tensor/sequence.h"
 #include "tensor/warp.h"
 
-// One step of an LSTM after its matrix products, forward and backward: one unit at a time on the CPU, and on the GPU several
-// neighbouring units of a row for each thread. Both call the same two formulas.
+// The LSTM's cell, shared by all its forms: which elements one sequence has, the formulas of one unit, and one step of
+// whole rows after its matrix products, forward and backward. Only kernel sources include this.
 namespace poph {
 
-template <class A>
-struct CellValues {
-  A in, forget, candidate, out, c, h;
+// One axis of [T, B, N, F] as a sequence: element (step, row) is row `step * step_stride + row * row_stride` of the
+// flat matrix. Neither direction needs a permuted copy.
+struct Sequence {
+  int64_t steps, rows, step_stride, row_stride;
+  Sequence(const Shape& x, SequenceAxis axis) {
+    require(x.rank() == 4, "lstm: expected [T,B,N,F], found ", x);
+    const int64_t cells = x[0] * x[1] * x[2];
+    steps = axis == SequenceAxis::time ? x[0] : x[2];
+    rows = steps ? cells / steps : 0;
+    step_stride = axis == SequenceAxis::time ? rows : 1;
+    row_stride = axis == SequenceAxis::time ? 1 : steps;
+  }
+  POPH_HD int64_t at(int64_t step, int64_t row) const { return step * step_stride + row * row_stride; }
 };
-template <class A>
-POPH_HD CellValues<A> cell_values(A in_sum, A forget_sum, A candidate_sum, A out_sum, A c_before) {
-  const A in = sigmoid_of(in_sum), forget = sigmoid_of(forget_sum);
-  const A candidate = tanh_of(candidate_sum), out = sigmoid_of(out_sum);
-  const A c = in * candidate + forget * c_before;
+
+// LstmStart's begins, as kernels read it.
+struct SequenceBegins {
+  const int32_t* begins = nullptr;
+  int64_t columns = 1, rows_of_column = 1;
+  SequenceBegins(const Tensor& tensor, const Sequence& s) {
+    if (!tensor.defined()) return;
+    begins = tensor.data<int32_t>();
+    columns = tensor.shape()[1];
+    rows_of_column = s.rows / columns;
+  }
+  POPH_HD bool at(int64_t step, int64_t row) const {
+    return begins && begins[step * columns + row / rows_of_column] == step;
+  }
+  bool any(int64_t step, int64_t first, int64_t rows) const {  // on the CPU
+    for (int64_t row = first; begins && row < first + rows; ++row)
+      if (at(step, row)) return true;
+    return false;
+  }
+};
+
+// The formulas of one unit (lstm.cu). V: float or double, or on the CPU a vector of floats, a unit in each lane.
+template <class V>
+struct CellValues {
+  V in, forget, candidate, out, c, h;
+};
+template <class V>
+POPH_HD CellValues<V> cell_values(V in_sum, V forget_sum, V candidate_sum, V out_sum, V c_before) {
+  const V in = sigmoid_of(in_sum), forget = sigmoid_of(forget_sum);
+  const V candidate = tanh_of(candidate_sum), out = sigmoid_of(out_sum);
+  const V c = in * candidate + forget * c_before;
   return {in, forget, candidate, out, c, out * tanh_of(c)};
 }
 
-template <class A>
+template <class V>
 struct CellGradients {
-  A in, forget, candidate, out, dc;  // of the gates' pre-activations; dc: of the c before
+  V in, forget, candidate, out, dc;  // of the gates' pre-activations; dc: of the c before
 };
-template <class A>
-POPH_HD CellGradients<A> cell_gradients(A in, A forget, A candidate, A out, A c, A c_before, A dh, A dc) {
-  const A squashed = tanh_of(c);
-  const A dc_total = dc + dh * out * (A(1) - squashed * squashed);
-  return {dc_total * candidate * in * (A(1) - in), dc_total * c_before * forget * (A(1) - forget),
-          dc_total * in * (A(1) - candidate * candidate), dh * squashed * out * (A(1) - out), dc_total * forget};
+template <class V>
+POPH_HD CellGradients<V> cell_gradients(V in, V forget, V candidate, V out, V c, V c_before, V dh, V dc) {
+  const V tanh_c = tanh_of(c);
+  const V dc_total = dc + dh * out * (1.0f - tanh_c * tanh_c);
+  return {dc_total * candidate * in * (1.0f - in), dc_total * c_before * forget * (1.0f - forget),
+          dc_total * in * (1.0f - candidate * candidate), dh * tanh_c * out * (1.0f - out), dc_total * forget};
 }
 
+// One step: one unit at a time on the CPU, and on the GPU several neighbouring units of a row for each thread.
 template <class T>
 struct Cell {
   using A = accumulate_t<T>;
@@ -41,7 +78,7 @@ struct Cell {
   int64_t units, step, before_stride;
   Sequence sequence;
   DropMask mask;
-  T* y;           // what dropout leaves of h; nullptr where there is none
+  T* y;           // h after dropout; nullptr where there is none
   const A* sums;  // bf16: this step's x W_ih' + h W_hh', [rows, 4 units]; otherwise they lie in the gates
 
   POPH_HD const A* sums_of(int64_t row, const T* gate) const {
@@ -82,9 +119,9 @@ struct Cell {
     double factor_of[count];
     mask.factors(cell * units + j, factor_of);
     for (int e = 0; e < count; ++e) {
-      const CellValues<A> value =
-          cell_values<A>(sum_of[0].value[e] + bias_of[0].value[e], sum_of[1].value[e] + bias_of[1].value[e],
-                         sum_of[2].value[e] + bias_of[2].value[e], sum_of[3].value[e] + bias_of[3].value[e], before.value[e]);
+      const CellValues<A> value = cell_values<A>(
+          sum_of[0].value[e] + bias_of[0].value[e], sum_of[1].value[e] + bias_of[1].value[e],
+          sum_of[2].value[e] + bias_of[2].value[e], sum_of[3].value[e] + bias_of[3].value[e], before.value[e]);
       gate_of[0].value[e] = T(value.in);
       gate_of[1].value[e] = T(value.forget);
       gate_of[2].value[e] = T(value.candidate);
@@ -107,7 +144,7 @@ struct CellGrad {  // turns the gates of one step into the gradients of their pr
   T* gates;
   const A *c, *c_before;
   const T* dy;
-  A *dh_next, *dc;  // [rows, units]: what step + 1 sends back; dc is read and written
+  A *dh_next, *dc;  // [rows, units]: of step + 1; dc is read and written
   int64_t units, step, before_stride;
   Sequence sequence;
   DropMask mask;
@@ -116,9 +153,10 @@ struct CellGrad {  // turns the gates of one step into the gradients of their pr
   POPH_HD void operator()(int64_t i) const {
     const int64_t row = i / units, j = i % units, cell = sequence.at(step, row);
     T* gate = gates + cell * 4 * units;
-    const CellGradients<A> g = cell_gradients<A>(
-        gate[j], gate[units + j], gate[2 * units + j], gate[3 * units + j], c[cell * units + j],
-        c_before[row * before_stride + j], A(T(A(mask.factor(cell * units + j)) * A(dy[cell * units + j]))) + dh_next[i], dc[i]);
+    const CellGradients<A> g =
+        cell_gradients<A>(gate[j], gate[units + j], gate[2 * units + j], gate[3 * units + j], c[cell * units + j],
+                          c_before[row * before_stride + j],
+                          A(T(A(mask.factor(cell * units + j)) * A(dy[cell * units + j]))) + dh_next[i], dc[i]);
     gate[j] = T(g.in);
     gate[units + j] = T(g.forget);
     gate[2 * units + j] = T(g.candidate);
@@ -132,16 +170,17 @@ struct CellGrad {  // turns the gates of one step into the gradients of their pr
     T* gate = gates + cell * 4 * units + j;
     Neighbours<T, count> gate_of[4];
     for (int g = 0; g < 4; ++g) gate_of[g] = read<count>(gate + g * units);
-    const Neighbours<A, count> c_of = read<count>(c + cell * units + j), before = read<count>(c_before + row * before_stride + j);
+    const Neighbours<A, count> c_of = read<count>(c + cell * units + j),
+                               before = read<count>(c_before + row * before_stride + j);
     const Neighbours<T, count> dy_of = read<count>(dy + cell * units + j);
     double factor_of[count];
     mask.factors(cell * units + j, factor_of);
     const Neighbours<A, count> next = read<count>(dh_next + state);
     Neighbours<A, count> dc_of = read<count>(dc + state);
     for (int e = 0; e < count; ++e) {
-      const CellGradients<A> g =
-          cell_gradients<A>(gate_of[0].value[e], gate_of[1].value[e], gate_of[2].value[e], gate_of[3].value[e], c_of.value[e],
-                            before.value[e], A(T(A(factor_of[e]) * A(dy_of.value[e]))) + next.value[e], dc_of.value[e]);
+      const CellGradients<A> g = cell_gradients<A>(
+          gate_of[0].value[e], gate_of[1].value[e], gate_of[2].value[e], gate_of[3].value[e], c_of.value[e],
+          before.value[e], A(T(A(factor_of[e]) * A(dy_of.value[e]))) + next.value[e], dc_of.value[e]);
       gate_of[0].value[e] = T(g.in);
       gate_of[1].value[e] = T(g.forget);
       gate_of[2].value[e] = T(g.candidate);
@@ -159,8 +198,9 @@ struct CellGrad {  // turns the gates of one step into the gradients of their pr
 namespace {
 
 constexpr int cell_threads = 128, rows_per_cell_thread = 4;
+// Units that a thread reads together where they are aligned.
 template <class T>
-constexpr int cell_neighbours = 16 / sizeof(accumulate_t<T>);  // units that a thread reads together where they are aligned
+constexpr int cell_neighbours = 16 / sizeof(accumulate_t<T>);
 
 // A block has whole rows of units; 2^lane_bits threads beside each other share one.
 struct CellBlocks {
@@ -183,7 +223,8 @@ struct CellBlocks {
 template <int count, class T>
 __global__ void cell_kernel(Cell<T> cell, CellBlocks blocks) {
   blocks.each_row([&](int64_t row) {
-    for (int64_t j = blocks.lane() * count; j < cell.units; j += blocks.lanes() * count) cell.template neighbours<count>(row, j);
+    for (int64_t j = blocks.lane() * count; j < cell.units; j += blocks.lanes() * count)
+      cell.template neighbours<count>(row, j);
   });
 }
 
@@ -229,7 +270,8 @@ void apply_cell(Device device, const Cell<T>& cell) {
     const CellBlocks blocks(cell.sequence.rows, cell.units, several);
     const bool together =
         cell.units % several == 0 && aligned(cell.gates, cell.c, cell.h, cell.bias, cell.c_before, cell.y, cell.sums);
-    return launch_kernel(together ? cell_kernel<several, T> : cell_kernel<1, T>, blocks.blocks, cell_threads, 0, cell, blocks);
+    return launch_kernel(together ? cell_kernel<several, T> : cell_kernel<1, T>, blocks.blocks, cell_threads, 0, cell,
+                         blocks);
   }
 #endif
   for_each_index(device, cell.sequence.rows * cell.units, cell);
@@ -241,15 +283,17 @@ void apply_cell_grad(Device device, const CellGrad<T>& cell) {
   if (device == Device::cuda) {
     constexpr int several = cell_neighbours<T>;
     const CellBlocks blocks(cell.sequence.rows, cell.units, several);
-    const bool together = cell.units % several == 0 && aligned(cell.gates, cell.c, cell.c_before, cell.dy, cell.dh_next, cell.dc);
-    return launch_kernel(together ? cell_grad_kernel<several, T> : cell_grad_kernel<1, T>, blocks.blocks, cell_threads, 0, cell,
-                         blocks);
+    const bool together =
+        cell.units % several == 0 && aligned(cell.gates, cell.c, cell.c_before, cell.dy, cell.dh_next, cell.dc);
+    return launch_kernel(together ? cell_grad_kernel<several, T> : cell_grad_kernel<1, T>, blocks.blocks, cell_threads,
+                         0, cell, blocks);
   }
 #endif
   for_each_index(device, cell.sequence.rows * cell.units, cell);
 }
 
-// Zeros for apply_cell_grad to add to, whose rows together are the bias' gradient. Undefined where it only writes the gates.
+// Zeros for apply_cell_grad to add to, whose rows together are the bias' gradient. Undefined where it only writes the
+// gates.
 inline Tensor empty_bias_sums([[maybe_unused]] const Tensor& x, [[maybe_unused]] const Sequence& s,
                               [[maybe_unused]] int64_t units) {
 #ifdef POPH_KERNELS

@@ -1,6 +1,8 @@
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
 
+// Uniform and normal numbers and dropout, all of them functions of a key and an element's number (random.h): the same
+// on every device and with any number of threads.
 namespace poph {
 namespace {
 
@@ -38,15 +40,15 @@ struct Normal {  // Box and Muller (1958): two uniforms make two normals
 };
 
 template <class T, bool fixed = false>
-struct Dropout {  // four whole neighbours and no branch, so that the compiler vectorises ten rounds of Philox
+struct Dropout {  // four whole neighbours and no branch: so the compiler vectorises ten rounds of Philox
   using A = accumulate_t<T>;
   RandomKey key;
   const T* x;
   T* y;
   uint32_t threshold;
-  A kept;
+  A scale;                  // of an element that stays
   int64_t first_block = 0;  // x and y begin there
-  POPH_HD T keep(uint32_t bits, T value) const { return T(bits >= threshold ? kept * A(value) : A(0)); }
+  POPH_HD T keep(uint32_t bits, T value) const { return T(bits >= threshold ? scale * A(value) : A(0)); }
   POPH_HD void operator()(int64_t index) const {
     const Philox4 bits = fixed ? key.block(first_block + index, key.step) : key.block(first_block + index);
     y[index * 4] = keep(bits.word[0], x[index * 4]);
@@ -71,7 +73,8 @@ Tensor generate(Shape shape, Dtype dtype, Device device, RandomKey key, Rest... 
   Tensor y(shape, dtype, device);
   visit_dtype(dtype, [&](auto type) {
     using T = decltype(type);
-    for_each_index(device, (y.elements() + 3) / 4, Functor<T>{key, y.data<T>(), y.elements(), accumulate_t<T>(rest)...});
+    for_each_index(device, (y.elements() + 3) / 4,
+                   Functor<T>{key, y.data<T>(), y.elements(), accumulate_t<T>(rest)...});
   });
   return y;
 }
@@ -82,7 +85,9 @@ Tensor random_uniform(Shape shape, double low, double high, RandomKey key, Dtype
   return generate<Uniform>(shape, dtype, device, key, low, high - low);
 }
 
-Tensor random_normal(Shape shape, RandomKey key, Dtype dtype, Device device) { return generate<Normal>(shape, dtype, device, key); }
+Tensor random_normal(Shape shape, RandomKey key, Dtype dtype, Device device) {
+  return generate<Normal>(shape, dtype, device, key);
+}
 
 Tensor dropout(const Tensor& x, double probability, RandomKey key) {
   require(probability >= 0 && probability < 1, "dropout: probability ", probability, ", expected [0, 1)");
@@ -95,18 +100,23 @@ Tensor dropout(const Tensor& x, double probability, RandomKey key) {
       for_each_index(x.device(), x.elements() % 4, DropoutTail<decltype(functor)>{functor, x.elements() / 4 * 4});
     };
     const uint32_t threshold = drop_threshold(probability);
-    const accumulate_t<T> kept = static_cast<accumulate_t<T>>(1 / (1 - probability));
+    const accumulate_t<T> scale = static_cast<accumulate_t<T>>(1 / (1 - probability));
     if (x.device() == Device::cpu)
-      run(Dropout<T, true>{key.fixed(), x.data<T>(), y.data<T>(), threshold, kept});
+      run(Dropout<T, true>{key.fixed(), x.data<T>(), y.data<T>(), threshold, scale});
     else
-      run(Dropout<T>{key, x.data<T>(), y.data<T>(), threshold, kept});
+      run(Dropout<T>{key, x.data<T>(), y.data<T>(), threshold, scale});
   });
   return y;
 }
 
-void dropout_run(const OutputDropout& dropout, int64_t first, int64_t count, const float* x, float* y) {
+void drop_elements(const OutputDropout& dropout, int64_t first, int64_t count, const float* x, float* y) {
   const int64_t before = std::min(count, (4 - first % 4) % 4);  // elements of a block that began earlier
-  Dropout<float, true> functor{dropout.key.fixed(), x, y, drop_threshold(dropout.probability), static_cast<float>(1 / (1 - dropout.probability)), 0};
+  Dropout<float, true> functor{dropout.key.fixed(),
+                               x,
+                               y,
+                               drop_threshold(dropout.probability),
+                               static_cast<float>(1 / (1 - dropout.probability)),
+                               0};
   for (int64_t i = 0; i < before; ++i) y[i] = functor.keep(functor.key.bits(first + i), x[i]);
   functor.x += before;
   functor.y += before;

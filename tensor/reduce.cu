@@ -2,17 +2,19 @@
 #include <thrust/functional.h>
 #include <thrust/transform_reduce.h>
 
-#include "tensor/not_finite.h"
 #include "tensor/ops.h"
 #include "tensor/parallel.h"
 #include "tensor/warp.h"
 
+// Sums over some axes and over all elements. Their order is fixed by the shape, so that neither the number of threads
+// nor a second run changes a bit.
 namespace poph {
 namespace {
 
 constexpr int64_t sum_rows = 256, sum_columns = 16;  // the block of a matrix that one thread sums
 
-// Sums over rows of a matrix in two passes: blocks of sum_rows rows first, then the blocks. The order is fixed by the shape.
+// Sums over rows of a matrix in two passes: blocks of sum_rows rows first, then the blocks. The order is fixed by the
+// shape.
 template <class T>
 struct ColumnSum {
   using A = accumulate_t<T>;
@@ -36,8 +38,8 @@ struct ColumnSum {
 };
 
 #ifdef POPH_KERNELS
-// The same by blocks of threads: neighbouring threads read neighbouring columns, 2^lane_bits of them; those behind each other
-// share the rows, and their sums are added in pairs.
+// The same by blocks of threads: neighbouring threads read neighbouring columns, 2^lane_bits of them; those behind each
+// other share the rows, and their sums are added in pairs.
 constexpr int sum_threads = 256, rows_per_thread = 64;
 
 struct ColumnBlocks {
@@ -107,14 +109,14 @@ Tensor column_sum(const Tensor& x, int64_t rows, int64_t columns, const Shape& s
   return from.reshape(shape);
 }
 
-// Sums over any axes: `kept` sizes and strides address a result element, `summed` ones walk its terms.
+// Sums over any axes. `outer` sizes and strides address a result element, `summed` ones its terms.
 template <class T>
 struct SumAxes {
   using A = accumulate_t<T>;
   const T* x;
   A* y;
-  int kept, summed;
-  int64_t kept_sizes[Shape::max_rank], kept_strides[Shape::max_rank];
+  int outer, summed;
+  int64_t outer_sizes[Shape::max_rank], outer_strides[Shape::max_rank];
   int64_t summed_sizes[Shape::max_rank], summed_strides[Shape::max_rank], terms;
   static POPH_HD int64_t offset(int64_t i, int rank, const int64_t* sizes, const int64_t* strides) {
     int64_t at = 0;
@@ -125,15 +127,16 @@ struct SumAxes {
     return at;
   }
   POPH_HD void operator()(int64_t i) const {
-    const int64_t base = offset(i, kept, kept_sizes, kept_strides);
+    const int64_t base = offset(i, outer, outer_sizes, outer_strides);
     A total = A(0);
-    for (int64_t term = 0; term < terms; ++term) total += A(x[base + offset(term, summed, summed_sizes, summed_strides)]);
+    for (int64_t term = 0; term < terms; ++term)
+      total += A(x[base + offset(term, summed, summed_sizes, summed_strides)]);
     y[i] = total;
   }
 #ifdef POPH_KERNELS
   template <int>
   __device__ void warp(int64_t i) const {
-    const int64_t base = offset(i, kept, kept_sizes, kept_strides);
+    const int64_t base = offset(i, outer, outer_sizes, outer_strides);
     A total = A(0);
     for (int64_t term = threadIdx.x % warp_size; term < terms; term += warp_size)
       total += A(x[base + offset(term, summed, summed_sizes, summed_strides)]);
@@ -151,7 +154,8 @@ Result reduce_all(const Tensor& x) {
     const T *begin = x.data<T>(), *end = begin + x.elements();
 #ifdef POPH_KERNELS
     if (x.device() == Device::cuda) {
-      result = thrust::transform_reduce(thrust::cuda::par.on(stream()), begin, end, Of<T>{}, Result{}, thrust::plus<Result>{});
+      result = thrust::transform_reduce(thrust::cuda::par.on(stream()), begin, end, Of<T>{}, Result{},
+                                        thrust::plus<Result>{});
       return;
     }
 #endif
@@ -192,12 +196,13 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
         functor.summed_strides[functor.summed++] = strides[axis];
         functor.terms *= x.shape()[axis];
       } else {
-        functor.kept_sizes[functor.kept] = x.shape()[axis];
-        functor.kept_strides[functor.kept++] = strides[axis];
+        functor.outer_sizes[functor.outer] = x.shape()[axis];
+        functor.outer_strides[functor.outer++] = strides[axis];
       }
     }
 #ifdef POPH_KERNELS
-    if (x.device() == Device::cuda && functor.terms >= warp_size) return launch_warp_rows(y.elements(), functor.terms, functor);
+    if (x.device() == Device::cuda && functor.terms >= warp_size)
+      return launch_warp_rows(y.elements(), functor.terms, functor);
 #endif
     for_each_row(x.device(), y.elements(), functor.terms, functor);
   });

@@ -2,8 +2,8 @@
 #include "tensor/parallel.h"
 #include "tensor/warp.h"
 
-// Softmax, layer norm and the minimum over the last axis. Each formula is there twice, side by side: as one thread's loop over a
-// row, for the CPU, and as a warp's, for the GPU, whose lanes read neighbours.
+// Softmax, layer norm and the minimum over the last axis. Each formula is there twice, side by side: as one thread's
+// loop over a row, for the CPU, and as a warp's, for the GPU, whose lanes read neighbours.
 namespace poph {
 namespace {
 
@@ -129,7 +129,8 @@ struct LayerNormGradRow {
     sum /= A(width);
     sum_times /= A(width);
     for (int64_t i = 0; i < width; ++i)
-      dx[base + i] = T(inverse_deviation[row] * (A(dy[base + i]) * weight[i] - sum - A(normalised[base + i]) * sum_times));
+      dx[base + i] =
+          T(inverse_deviation[row] * (A(dy[base + i]) * weight[i] - sum - A(normalised[base + i]) * sum_times));
   }
 #ifdef POPH_KERNELS
   template <int held>
@@ -216,7 +217,8 @@ Tensor softmax(const Tensor& x) {
   Tensor y(x.shape(), x.dtype(), x.device());
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
-    for_each_whole_row(x.device(), x.shape().rows(), x.shape().last(), SoftmaxRow<T>{x.data<T>(), y.data<T>(), x.shape().last()});
+    for_each_whole_row(x.device(), x.shape().rows(), x.shape().last(),
+                       SoftmaxRow<T>{x.data<T>(), y.data<T>(), x.shape().last()});
   });
   return y;
 }
@@ -240,9 +242,10 @@ LayerNormResult layer_norm(const Tensor& x, const Tensor& weight, const Tensor& 
   visit_dtype(x.dtype(), [&](auto type) {
     using T = decltype(type);
     using A = accumulate_t<T>;
-    for_each_whole_row(x.device(), x.shape().rows(), width,
-                       LayerNormRow<T>{x.data<T>(), weight.data<A>(), bias.data<A>(), result.y.data<T>(),
-                                       result.normalised.data<T>(), result.inverse_deviation.data<A>(), width, A(epsilon)});
+    for_each_whole_row(
+        x.device(), x.shape().rows(), width,
+        LayerNormRow<T>{x.data<T>(), weight.data<A>(), bias.data<A>(), result.y.data<T>(), result.normalised.data<T>(),
+                        result.inverse_deviation.data<A>(), width, A(epsilon)});
   });
   return result;
 }
@@ -281,7 +284,8 @@ Tensor min_last_grad(const Tensor& index, const Tensor& dy, int64_t width) {
   Tensor dx(shape, dy.dtype(), dy.device());
   visit_dtype(dy.dtype(), [&](auto type) {
     using T = decltype(type);
-    for_each_row(dy.device(), dy.elements(), width, MinGradRow<T>{index.data<int32_t>(), dy.data<T>(), dx.data<T>(), width});
+    for_each_row(dy.device(), dy.elements(), width,
+                 MinGradRow<T>{index.data<int32_t>(), dy.data<T>(), dx.data<T>(), width});
   });
   return dx;
 }

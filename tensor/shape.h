@@ -6,6 +6,7 @@
 
 #include "tensor/error.h"
 
+// The shape of a tensor, and how two shapes broadcast.
 namespace poph {
 
 // Sizes of up to six axes, the last one contiguous. An empty shape is a scalar.
@@ -60,5 +61,17 @@ class Shape {
   std::array<int64_t, max_rank> sizes_{};
   int rank_ = 0;
 };
+
+// The shape that two shapes broadcast to, as NumPy does it. `op`: whose error it is where they do not fit.
+inline Shape broadcast(const Shape& a, const Shape& b, const char* op = "broadcast") {
+  Shape shape = a.rank() >= b.rank() ? a : b;
+  const Shape& shorter = a.rank() >= b.rank() ? b : a;
+  for (int axis = -1; axis >= -shorter.rank(); --axis) {
+    require(shape[axis] == shorter[axis] || shape[axis] == 1 || shorter[axis] == 1, op, ": shapes ", a, " and ", b,
+            " do not fit");
+    if (shape[axis] == 1) shape = shape.with(axis, shorter[axis]);
+  }
+  return shape;
+}
 
 }  // namespace poph

@@ -4,6 +4,7 @@
 
 #include "tensor/ops.h"
 
+// A tensor is a share in an allocated block, a place in it, a shape and a type. Views differ in place and shape alone.
 namespace poph {
 
 size_t bytes_of(Dtype dtype) { return dtype == Dtype::f64 ? 8 : dtype == Dtype::bf16 ? 2 : 4; }
@@ -15,7 +16,7 @@ std::ostream& operator<<(std::ostream& out, Dtype dtype) {
 Tensor::Tensor(Shape shape, Dtype dtype, Device device)
     : shape_(shape), dtype_(dtype), device_(device), storage_(allocate(device, shape.elements() * bytes_of(dtype))) {}
 
-Tensor Tensor::over(std::shared_ptr<std::byte> memory, Shape shape, Dtype dtype, Device device) {
+Tensor Tensor::from_memory(std::shared_ptr<std::byte> memory, Shape shape, Dtype dtype, Device device) {
   Tensor made;
   made.shape_ = shape;
   made.dtype_ = dtype;
@@ -37,7 +38,8 @@ Tensor Tensor::full(Shape shape, double value, Dtype dtype, Device device) {
 }
 
 Tensor Tensor::from(const std::vector<double>& values, Shape shape, Dtype dtype, Device device) {
-  require(static_cast<int64_t>(values.size()) == shape.elements(), "tensor: ", values.size(), " values for shape ", shape);
+  require(static_cast<int64_t>(values.size()) == shape.elements(), "tensor: ", values.size(), " values for shape ",
+          shape);
   Tensor made(shape, dtype);
   for (size_t i = 0; i < values.size(); ++i) {
     if (dtype == Dtype::f32) made.data<float>()[i] = static_cast<float>(values[i]);
@@ -57,8 +59,8 @@ Tensor Tensor::reshape(Shape shape) const {
 }
 
 Tensor Tensor::slice(int64_t first, int64_t count) const {
-  require(shape_.rank() > 0 && first >= 0 && count >= 0 && first + count <= shape_[0], "slice: [", first, ", ", first + count,
-          ") of axis 0 of ", shape_);
+  require(shape_.rank() > 0 && first >= 0 && count >= 0 && first + count <= shape_[0], "slice: [", first, ", ",
+          first + count, ") of axis 0 of ", shape_);
   Tensor view = *this;
   view.shape_ = shape_.with(0, count);
   view.offset_bytes_ += shape_[0] ? bytes() / shape_[0] * first : 0;
@@ -82,8 +84,8 @@ Tensor Tensor::clone() const {
 }
 
 void Tensor::copy_from(const Tensor& other) {
-  require(shape_ == other.shape_ && dtype_ == other.dtype_, "copy: into ", dtype_, " ", shape_, " from ", other.dtype_, " ",
-          other.shape_);
+  require(shape_ == other.shape_ && dtype_ == other.dtype_, "copy: into ", dtype_, " ", shape_, " from ", other.dtype_,
+          " ", other.shape_);
   copy_bytes(raw(), device_, other.raw(), other.device_, bytes());
 }
 
@@ -103,17 +105,6 @@ std::vector<double> Tensor::values() const {
     if (dtype_ == Dtype::i32) result[i] = here.data<int32_t>()[i];
   }
   return result;
-}
-
-Shape broadcast(const Shape& a, const Shape& b, const char* op) {
-  Shape shape = a.rank() >= b.rank() ? a : b;
-  const Shape& shorter = a.rank() >= b.rank() ? b : a;
-  for (int axis = -1; axis >= -shorter.rank(); --axis) {
-    require(shape[axis] == shorter[axis] || shape[axis] == 1 || shorter[axis] == 1, op, ": shapes ", a, " and ", b,
-            " do not fit");
-    if (shape[axis] == 1) shape = shape.with(axis, shorter[axis]);
-  }
-  return shape;
 }
 
 }  // namespace poph

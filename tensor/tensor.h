@@ -6,6 +6,7 @@
 #include "tensor/device.h"
 #include "tensor/shape.h"
 
+// The tensor: numbers of one type on one device. Ops on tensors are in tensor/ops.h.
 namespace poph {
 
 enum class Dtype : uint8_t { f32, f64, i32, bf16 };
@@ -13,19 +14,22 @@ enum class Dtype : uint8_t { f32, f64, i32, bf16 };
 size_t bytes_of(Dtype dtype);
 std::ostream& operator<<(std::ostream& out, Dtype dtype);
 template <class T>
-  requires std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, int32_t> || std::is_same_v<T, bf16>
+requires std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, int32_t> || std::is_same_v<T, bf16>
 inline constexpr Dtype dtype_of = std::is_same_v<T, float>    ? Dtype::f32
                                   : std::is_same_v<T, double> ? Dtype::f64
                                   : std::is_same_v<T, bf16>   ? Dtype::bf16
                                                               : Dtype::i32;
-constexpr Dtype accumulate_dtype(Dtype dtype) { return dtype == Dtype::bf16 ? Dtype::f32 : dtype; }  // what its sums are kept in
+// The type of its sums.
+constexpr Dtype accumulate_dtype(Dtype dtype) { return dtype == Dtype::bf16 ? Dtype::f32 : dtype; }
 
-// A value: row-major, contiguous numbers on one device. Copying a Tensor shares its storage; reshape and slice are views.
+// Row-major, contiguous numbers on one device. Copying a Tensor shares its storage; reshape and slice are
+// views.
 class Tensor {
  public:
-  Tensor() = default;                                              // holds nothing: defined() is false
-  Tensor(Shape shape, Dtype dtype, Device device = Device::cpu);   // uninitialised
-  static Tensor over(std::shared_ptr<std::byte> memory, Shape shape, Dtype dtype, Device device = Device::cpu);  // memory as it is
+  Tensor() = default;                                             // holds nothing: defined() is false
+  Tensor(Shape shape, Dtype dtype, Device device = Device::cpu);  // uninitialised
+  // of memory as it is, without a copy
+  static Tensor from_memory(std::shared_ptr<std::byte> memory, Shape shape, Dtype dtype, Device device = Device::cpu);
   static Tensor zeros(Shape shape, Dtype dtype, Device device = Device::cpu);
   static Tensor full(Shape shape, double value, Dtype dtype, Device device = Device::cpu);
   static Tensor from(const std::vector<double>& values, Shape shape, Dtype dtype, Device device = Device::cpu);
@@ -38,20 +42,20 @@ class Tensor {
   size_t bytes() const { return static_cast<size_t>(elements()) * bytes_of(dtype_); }
 
   template <class T>
-  T* data() const {  // the caller says the type; a wrong one is an error
+  T* data() const {  // Error where T is not the dtype
     require(dtype_ == dtype_of<T>, "tensor: data of type ", dtype_, " read as ", dtype_of<T>);
     return reinterpret_cast<T*>(raw());
   }
   void* raw() const { return storage_ ? storage_.get() + offset_bytes_ : nullptr; }
 
-  Tensor reshape(Shape shape) const;                        // same elements, a view
-  Tensor slice(int64_t first, int64_t count) const;         // [first, first+count) of axis 0, a view
-  Tensor to(Device device) const;                           // itself when it is there already
-  Tensor to(Dtype dtype) const;                             // converts f32, f64, bf16; itself when it is that already
+  Tensor reshape(Shape shape) const;                 // same elements, a view
+  Tensor slice(int64_t first, int64_t count) const;  // [first, first+count) of axis 0, a view
+  Tensor to(Device device) const;                    // itself where it is there already
+  Tensor to(Dtype dtype) const;                      // converts f32, f64, bf16; itself where it is that already
   Tensor clone() const;
-  void copy_from(const Tensor& other);                      // same shape and dtype, any device
-  double item() const;                                      // the one element, read back to the host
-  std::vector<double> values() const;                       // every element, read back to the host
+  void copy_from(const Tensor& other);  // same shape and dtype, any device
+  double item() const;                  // the one element, read back to the host
+  std::vector<double> values() const;   // every element, read back to the host
 
  private:
   Shape shape_;

@@ -2,8 +2,8 @@
 #include "tensor/warp.h"
 
 #ifdef POPH_KERNELS
-// Products of small float matrices in a block's shared memory. multiply_rows and add_weighted keep `Tiling`'s map of results to
-// threads: an mma form would replace the three together.
+// Products of small float matrices in a block's shared memory. multiply_rows and add_weighted keep `Tiling`'s map of
+// results to threads: an mma form would replace the three together.
 namespace poph {
 
 constexpr int tile_threads = 128, across = 8;  // across: threads beside each other in a tile, neighbours in a warp
@@ -11,7 +11,8 @@ constexpr int tile_threads = 128, across = 8;  // across: threads beside each ot
 template <int widest_head, int tile_side>
 struct Tiling {
   static constexpr int side = tile_side, width = widest_head;
-  static constexpr int rows = side / (tile_threads / across), columns = side / across, depth = width / across;  // of one thread
+  // of one thread
+  static constexpr int rows = side / (tile_threads / across), columns = side / across, depth = width / across;
   static constexpr int warp_rows = rows * (warp_size / across);
   // With these paddings the rows that a warp reads together start in different banks.
   static constexpr int stride = width + 4, weight_stride = side + 8;
@@ -19,7 +20,8 @@ struct Tiling {
   static constexpr int vector = depth % 4 == 0 ? 4 : 2;  // neighbours in a row of values that a thread has
 
   static __device__ int lane() { return threadIdx.x % across; }
-  static __device__ int first_row() { return threadIdx.x / warp_size * warp_rows; }  // of the warp: no other one has its rows
+  // of the warp: no other one has its rows
+  static __device__ int first_row() { return threadIdx.x / warp_size * warp_rows; }
   static __device__ int row(int i) { return first_row() + threadIdx.x % warp_size / across + i * (warp_size / across); }
   static __device__ int column(int j) { return lane() + j * across; }
   static __device__ int position(int d) { return lane() * vector + d / vector * vector * across + d % vector; }

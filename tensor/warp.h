@@ -3,12 +3,13 @@
 #include "tensor/parallel.h"
 
 #ifdef POPH_KERNELS
-// What block and warp kernels are made of.
+// The building blocks of kernels by blocks and by warps.
 namespace poph {
 
 constexpr int warp_size = 32;
 
-// All lanes of a warp must call these together. All get the result, and the same bits, for each step adds the same two numbers.
+// All lanes of a warp must call these together. All get the result, and the same bits, for each step adds the same two
+// numbers.
 
 template <int lanes = warp_size, class A>  // of `lanes` neighbours
 __device__ A warp_sum(A value) {
@@ -38,8 +39,8 @@ __device__ void write(T* to, const Neighbours<T, count>& from) {
   *reinterpret_cast<Neighbours<T, count>*>(to) = from;
 }
 
-// A lane's share of a row, every 32nd element: read once into registers where there are at most `held` of them, and otherwise
-// (held is 0) again from memory, which by then is the nearest cache, in each pass.
+// A lane's share of a row, every 32nd element: read once into registers where there are at most `held` of them, and
+// otherwise (held is 0) again from memory, which by then is the nearest cache, in each pass.
 template <class T, int held>
 class LaneShare {
   using A = accumulate_t<T>;

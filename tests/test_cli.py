@@ -10,7 +10,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "cli"))
-MODULES = ["archives", "bad_input", "checkpoints", "disks", "interface", "music", "report", "runs", "resume", "sweeps"]
+MODULES = sorted(name[:-3] for name in os.listdir(os.path.join(HERE, "cli")) if name.endswith(".py") and name not in ("support.py", "browser.py"))
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:

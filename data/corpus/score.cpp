@@ -64,12 +64,12 @@ class ScoreReader {
     require(condition, score_.file, ":", line_, ": ", parts...);
   }
 
-  int number(std::string_view text, int least, int most) const {
+  int number(std::string_view text, int min, int max) const {
     int value = 0;
     const auto* last = text.data() + text.size();
     const auto [end, error] = std::from_chars(text.data(), last, value);
-    const bool good = error == std::errc{} && end == last && value >= least && value <= most;
-    check(good, "'", text, "' is not a whole number from ", least, " to ", most);
+    const bool good = error == std::errc{} && end == last && value >= min && value <= max;
+    check(good, "'", text, "' is not a whole number from ", min, " to ", max);
     return value;
   }
 
@@ -142,7 +142,8 @@ class ScoreReader {
     finish_block();
     const auto [first, last] = range(text);
     if (score_.bars == 0) first_ = first;
-    check(first == first_ + score_.bars && first <= last, "bar ", first_ + score_.bars, " comes next, not '", text, "'");
+    check(first == first_ + score_.bars && first <= last, "bar ", first_ + score_.bars, " comes next, not '", text,
+          "'");
     check(score_.steps_per_bar > 0, "'meter:' must come before the bars");
     last_ = last;
     in_block_ = true;
@@ -154,8 +155,8 @@ class ScoreReader {
     const int bars = last_ - first_ + 1;
     for (auto& [name, voice] : score_.voices) {
       const auto given = static_cast<int>(voice.bars.size());
-      check(given == score_.bars || given == bars, "voice '", name, "' has ", given - score_.bars, " of the ", bars - score_.bars,
-            " bars before this line");
+      check(given == score_.bars || given == bars, "voice '", name, "' has ", given - score_.bars, " of the ",
+            bars - score_.bars, " bars before this line");
       voice.bars.resize(bars);
     }
     score_.bars = bars;
@@ -254,7 +255,9 @@ void add_notes(const Score& score, const Voice& voice, std::vector<Note>& notes)
   const auto& bars = (voice.leader.empty() ? voice : score.voices.at(voice.leader)).bars;
   std::map<int, std::size_t> held;  // pitches tied to the next entry: their notes
   int tie_line = 0, at = voice.delay * score.steps_per_bar;
-  const auto complain_unless = [&](bool good, const char* what) { require(good, score.file, ":", tie_line, ": ", what); };
+  const auto complain_unless = [&](bool good, const char* what) {
+    require(good, score.file, ":", tie_line, ": ", what);
+  };
   for (int played = voice.delay; played < std::ssize(score.order); ++played, at = played * score.steps_per_bar) {
     for (const auto& strike : bars[score.order[played - voice.delay]]) {
       std::map<int, std::size_t> now;
@@ -266,7 +269,8 @@ void add_notes(const Score& score, const Voice& voice, std::vector<Note>& notes)
         now[pitch] = index;
       }
       const auto joins = [&](const auto& entry) { return now.contains(entry.first); };
-      complain_unless(held.empty() || std::any_of(held.begin(), held.end(), joins), "the next entry has no note of this tie");
+      complain_unless(held.empty() || std::any_of(held.begin(), held.end(), joins),
+                      "the next entry has no note of this tie");
       held = strike.tied ? std::move(now) : decltype(now){};
       tie_line = strike.line;
       at += strike.steps;
@@ -280,8 +284,8 @@ void add_notes(const Score& score, const Voice& voice, std::vector<Note>& notes)
 
 Score read_score(const std::string& file, std::string_view text) { return ScoreReader(file).read(text); }
 
-// Where voices share a pitch they share a key, as on a piano: a later note strikes it again with its own velocity, and the key
-// stays down until the last of them ends. So a velocity never changes within a note.
+// Where voices share a pitch they share a key, as on a piano: a later note strikes it again with its own velocity, and
+// the key stays down until the last of them ends. So a velocity never changes within a note.
 Roll roll_of(const Score& score) {
   std::vector<Note> notes;
   for (const auto& [name, voice] : score.voices) add_notes(score, voice, notes);
@@ -292,7 +296,8 @@ Roll roll_of(const Score& score) {
   std::array<int, pitches> down{}, struck{};  // a key is down before step `down`; it was struck last at `struck`
   for (const auto& note : notes) {
     const bool again = struck[note.pitch] == note.start && down[note.pitch] > note.start;
-    const int velocity = again ? std::max<int>(note.velocity, cells[note.start][note.pitch] & velocity_bits) : note.velocity;
+    const int velocity =
+        again ? std::max<int>(note.velocity, cells[note.start][note.pitch] & velocity_bits) : note.velocity;
     const bool sounded = note.start > 0 && (cells[note.start - 1][note.pitch] & velocity_bits) > 0;
     down[note.pitch] = std::max(down[note.pitch], note.end);
     struck[note.pitch] = note.start;
@@ -302,6 +307,9 @@ Roll roll_of(const Score& score) {
   while (!cells.empty() && cells.back() == std::array<Cell, pitches>{}) cells.pop_back();
   Roll roll(0, pitches);
   for (const auto& step : cells) roll.append(step);
+  const std::optional<Meter> meter = meter_of(score.header.at("meter"));
+  require(meter.has_value(), score.file, ": no meter of a MIDI file");
+  if (*meter != Meter{}) roll.set_meters({{0, *meter}});
   return roll;
 }
 

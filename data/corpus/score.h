@@ -4,7 +4,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/roll.h"
+#include "data/music/roll.h"
 
 // The corpus as score texts; README.md describes the notation.
 namespace poph {

@@ -1,5 +1,6 @@
-// write_corpus [--check | --list] [FOLDER]: makes NAME.mid of every score FOLDER/NAME.txt (default: data/corpus), with PopH's own
-// MIDI writer. --check writes nothing and fails where a file differs from what its score gives; --list says what each holds.
+// write_corpus [--check | --list] [FOLDER]: makes NAME.mid of every score FOLDER/NAME.txt (default: data/corpus), with
+// PopH's own MIDI writer. --check writes nothing and fails where a file differs from what its score gives; --list says
+// what each holds.
 #include <algorithm>
 #include <exception>
 #include <filesystem>
@@ -8,8 +9,8 @@
 #include <vector>
 
 #include "data/corpus/score.h"
+#include "data/files/file.h"
 #include "tensor/error.h"
-#include "tensor/file.h"
 
 namespace poph {
 namespace {
@@ -30,10 +31,10 @@ void list(const Score& score, const Roll& roll) {
       below += pitch < lowest_kept;
       above += pitch > highest_kept;
     }
-  std::cout << score.file << ": " << score.header.at("key") << ", " << score.header.at("meter") << ", " << score.order.size()
-            << " bars, " << roll.steps() << " steps, " << roll.sounding_cells() << " sounding cells, " << roll.replays()
-            << " replays, pitches " << lowest << ".." << highest << ", cells below " << lowest_kept << ": " << below << ", above "
-            << highest_kept << ": " << above << '\n';
+  std::cout << score.file << ": " << score.header.at("key") << ", " << score.header.at("meter") << ", "
+            << score.order.size() << " bars, " << roll.steps() << " steps, " << roll.sounding_cells()
+            << " sounding cells, " << roll.replays() << " replays, pitches " << lowest << ".." << highest
+            << ", cells below " << lowest_kept << ": " << below << ", above " << highest_kept << ": " << above << '\n';
 }
 
 int run(Task task, const fs::path& folder) {
@@ -46,7 +47,7 @@ int run(Task task, const fs::path& folder) {
   for (const auto& path : paths) {
     const Score score = read_score(path.filename().string(), read_file(path.string()));
     const Roll roll = roll_of(score);
-    const auto encoded = encode(roll, score.tempo);
+    const auto encoded = encode(roll, {.beats_per_minute = static_cast<double>(score.tempo)});
     const std::string bytes(encoded.begin(), encoded.end());
     const auto target = fs::path(path).replace_extension(".mid").string();
     if (task == Task::write) write_file_durably(target, bytes);
@@ -56,7 +57,8 @@ int run(Task task, const fs::path& folder) {
       ++stale;
     }
   }
-  if (task != Task::list) std::cout << paths.size() << " pieces " << (task == Task::check ? "checked" : "written") << '\n';
+  if (task != Task::list)
+    std::cout << paths.size() << " pieces " << (task == Task::check ? "checked" : "written") << '\n';
   return stale == 0 ? 0 : 1;
 }
 
@@ -75,7 +77,8 @@ int main(int count, char** arguments) {
         task = poph::Task::list;
       else
         folder = argument;
-      poph::require(folder.substr(0, 1) != "-", "usage: write_corpus [--check | --list] [FOLDER], not '", argument, "'");
+      poph::require(folder.substr(0, 1) != "-", "usage: write_corpus [--check | --list] [FOLDER], not '", argument,
+                    "'");
     }
     return poph::run(task, folder);
   } catch (const std::exception& error) {

@@ -1,7 +1,7 @@
 "use strict";
 document.documentElement.classList.add("js");
 
-// -- tables: a click on a heading, or Enter on it, sorts by that column; again turns it round
+// -- tables: a click on a heading, or Enter on it, sorts by that column; a second one reverses the order
 for (const table of document.querySelectorAll("main table")) {
   const headings = [...table.tHead.rows[0].cells];
   if (table.tBodies[0].rows.length < 2) continue;
@@ -24,7 +24,7 @@ function sort(table, headings, column) {
   body.append(...[...body.rows].sort((a, b) => {
     if (last(a) !== last(b)) return last(a) - last(b);
     const x = value(a), y = value(b);
-    if (isNaN(x) !== isNaN(y)) return isNaN(x) - isNaN(y);  // what is absent stays at the end
+    if (isNaN(x) !== isNaN(y)) return isNaN(x) - isNaN(y);  // absent numbers stay at the end
     const order = isNaN(x) ? a.cells[column].textContent.localeCompare(b.cells[column].textContent, "en", {numeric: true}) : x - y;
     return down ? -order : order;
   }));
@@ -52,7 +52,7 @@ class Chart {
     this.label = this.svg.append("text").attr("text-anchor", "end").text("epoch");
     this.plot = this.svg.append("g").attr("clip-path", `url(#${clip})`);
     this.mark = this.svg.append("line").attr("class", "reading").attr("visibility", "hidden");
-    // The wheel scrolls the page unless Ctrl is held, one finger too: two fingers, a drag with the mouse and the buttons zoom.
+    // Two fingers, a drag with the mouse, the wheel with Ctrl and the buttons zoom; the wheel alone and one finger scroll.
     this.zoom = d3.zoom().scaleExtent([1, 50]).on("zoom", () => this.draw());
     const event_of = event => event && event.type ? event : window.event;
     this.zoom.filter(event => {
@@ -79,7 +79,7 @@ class Chart {
     e.preventDefault();
   }
 
-  series() {  // of the chosen split; a run without validation has its training losses alone
+  series() {  // of the chosen split; a run without validation has training losses only
     const lines = this.part[split] || [];
     return [...shown].sort((a, b) => a - b).map(i => ({i, line: lines[i]})).filter(s => s.line && s.line.epoch.length);
   }

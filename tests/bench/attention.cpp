@@ -1,7 +1,8 @@
-#include "experiments/model_file.h"
+#include "experiments/workspace/checkpoints.h"
 #include "tests/bench/model_bench.h"
 
-// One attention over a long sequence, as the model calls it, without dropout: PyTorch's flash kernel has none on the CPU.
+// One attention over a long sequence, as the model calls it, without dropout: PyTorch's flash kernel has none on the
+// CPU.
 namespace poph {
 
 void measure_attention(const AttentionOptions& options) {
@@ -11,21 +12,27 @@ void measure_attention(const AttentionOptions& options) {
   const int64_t width = options.heads * options.head_dim;
   const Shape shape{1, options.positions, width};
   const double start = peak_megabytes(device);
-  const auto random = [&](uint32_t which) { return random_normal(shape, {3, which, 0, Stream::dropout}, dtype, device); };
+  const auto random = [&](uint32_t which) {
+    return random_normal(shape, {3, which, 0, RandomUse::dropout}, dtype, device);
+  };
   Var q(random(0), true), k(random(1), true), v(random(2), true);
   const Tensor dy = random(3);
 
-  const std::map<std::string, int64_t> masks{{"full", 0}, {"causal", 1}, {"block_causal", options.notes}};  // visible_step
+  // visible_step
+  const std::map<std::string, int64_t> masks{{"full", 0}, {"causal", 1}, {"block_causal", options.notes}};
   Json about{{"who", "PopH"}, {"threads", threads()}, {"device", device_name(device)}, {"start_mb", start}};
   for (const auto& [name, visible_step] : masks)
     about["forward_gflop"][name] = attention_gigaflops(1, options.positions, visible_step, width);
   serve(about, [&](const std::string& request) {  // "MASK" or "MASK backward", which times the forward pass too
     const size_t space = request.find(' ');
     const auto mask = masks.find(request.substr(0, space));
-    require(mask != masks.end(), "bench attention: found mask \"", request, "\", expected full, causal or block_causal");
-    const AttentionSettings settings{options.heads, 1 / std::sqrt(static_cast<double>(options.head_dim)), mask->second, 0, {}};
+    require(mask != masks.end(), "bench attention: found mask \"", request,
+            "\", expected full, causal or block_causal");
+    const AttentionSettings settings{.heads = options.heads,
+                                     .scale = 1 / std::sqrt(static_cast<double>(options.head_dim)),
+                                     .visible_step = mask->second};
     q.gradient() = k.gradient() = v.gradient() = Tensor();
-    Stopwatch watch(device);
+    DeviceStopwatch watch(device);
     if (space == request.npos) {
       const NoGrad no_grad;
       attention(q, k, v, settings);

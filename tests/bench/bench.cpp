@@ -12,7 +12,8 @@ int main(int argc, char** argv) {
   int64_t warm_up = 1, pieces = 1, context = 0, transpositions = 12, bytes = 40'000;
   int thread_count = 2;
   CLI::App app{
-      "PopH's side of tests/bench/run: each line of standard input asks for one measurement, each line of output is one, as "
+      "PopH's side of tests/bench/run: each line of standard input asks for one measurement, each line of output is "
+      "one, as "
       "JSON."};
   app.require_subcommand(1);
   app.add_option("--threads", thread_count)->capture_default_str()->check(CLI::Range(1, 1024));
@@ -43,9 +44,11 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"float32", "tf32", "bf16"}))
       ->capture_default_str();
 
-  CLI::App* const midi = app.add_subcommand("midi", "a folder of MIDI files; a line is read, notes, windows or batches");
+  CLI::App* const midi =
+      app.add_subcommand("midi", "a folder of MIDI files; a line is read, notes, windows or batches");
   midi->add_option("FOLDER", folder)->required();
-  CLI::App* const make_midi = app.add_subcommand("make-midi", "writes many transposed, long copies of a folder's pieces");
+  CLI::App* const make_midi =
+      app.add_subcommand("make-midi", "writes many transposed, long copies of a folder's pieces");
   make_midi->add_option("FROM", folder)->required();
   make_midi->add_option("TO", to)->required();
   make_midi->add_option("--transpositions", transpositions)->capture_default_str();

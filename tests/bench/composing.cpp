@@ -1,11 +1,11 @@
-#include "experiments/generator.h"
+#include "experiments/compose/composer.h"
 #include "tests/bench/model_bench.h"
 
 namespace poph {
 namespace {
 
-// What two ways of composing must agree on: the notes, and the random numbers that chose them. Those are the composer's own (SPEC
-// 11).
+// Two ways of composing must agree on the notes, and the random numbers that chose them, which are the composer's
+// own (MODEL.md "Random numbers").
 TensorFile checked_composing(ModelBench& bench, ComposeSettings settings) {
   settings.steps = 12;
   const int64_t notes = bench.model.settings.notes;
@@ -13,7 +13,8 @@ TensorFile checked_composing(ModelBench& bench, ComposeSettings settings) {
   for (int64_t step = 0; step < settings.steps; ++step)
     for (int64_t piece = 0; piece < settings.pieces; ++piece)
       for (int64_t draw = 0; draw < 2 * notes; ++draw) {
-        const RandomKey key{settings.seed, static_cast<uint32_t>(piece), static_cast<uint32_t>(step), Stream::sampling};
+        const RandomKey key{settings.seed, static_cast<uint32_t>(piece), static_cast<uint32_t>(step),
+                            RandomUse::sampling};
         uniform.push_back(uniform_from_bits(key.bits(draw)));
       }
   for (const Roll& roll : compose(bench.model, settings))
@@ -31,7 +32,8 @@ TensorFile checked_composing(ModelBench& bench, ComposeSettings settings) {
 
 }  // namespace
 
-void measure_composing(ModelOptions options, int64_t pieces, int64_t context, int64_t warm_up, const std::string& dump) {
+void measure_composing(ModelOptions options, int64_t pieces, int64_t context, int64_t warm_up,
+                       const std::string& dump) {
   options.window = 1;
   options.batch = pieces;
   ModelBench bench(options);
@@ -40,9 +42,10 @@ void measure_composing(ModelOptions options, int64_t pieces, int64_t context, in
   settings.context = context;
   if (!dump.empty()) return write_safetensors(dump, checked_composing(bench, settings));
 
-  // A request is a number of steps, which compose() makes as one piece of work with those before; it ends with the input.
+  // A request is a number of steps, which compose() makes as one piece of work with those before; it ends with the
+  // input.
   settings.steps = max_steps;
-  Stopwatch watch(bench.device);
+  DeviceStopwatch watch(bench.device);
   int64_t asked = 0, next_stop = warm_up;
   Json about = bench.about();
   double gigaflops = 0;  // of a step of all pieces; with a context the LSTM along time has all its steps to make
@@ -54,7 +57,8 @@ void measure_composing(ModelOptions options, int64_t pieces, int64_t context, in
     if (done < next_stop) return true;
     if (asked) {
       Json answer = watch.lap();
-      for (const char* clock : {"wall", "cpu"}) answer[clock] = answer[clock].get<double>() / static_cast<double>(asked);
+      for (const char* clock : {"wall", "cpu"})
+        answer[clock] = answer[clock].get<double>() / static_cast<double>(asked);
       answer["peak_mb"] = peak_megabytes(bench.device);
       std::cout << answer.dump() << std::endl;
     }

@@ -1,14 +1,15 @@
 #include <time.h>
 
-#include "tensor/panels.h"
+#include "tensor/cpu/packed_panels.h"
 #include "tests/bench/model_bench.h"
 
-// The most multiplications and additions that this machine's vector units do: the floor under the time of every matrix product.
+// The peak rate of multiplications and additions of this machine's vector units: the floor under the time of every
+// matrix product.
 namespace poph {
 namespace {
 
-// Independent sums in registers, as many as the matrix kernel keeps: enough to hide an FMA's latency. Without FMA (the lowest
-// level) these are multiplications and additions all the same.
+// Independent sums in registers, as many as the matrix kernel keeps: enough to hide an FMA's latency. Without FMA (the
+// lowest level) these are multiplications and additions all the same.
 struct FmaLoop {
   int64_t rounds;
   float* sink;  // what comes of it must be used, or nothing is computed
@@ -48,10 +49,10 @@ double gigaflops_of_one_run(int64_t multiplications) {
   {
     float sink[3] = {0.5f, 0.25f, 0};
     asm volatile("" : : "r"(sink) : "memory");
-    const double begun = thread_seconds();
+    const double start = thread_seconds();
     run_kernel(FmaLoop{multiplications, sink});
     asm volatile("" : : "r"(sink) : "memory");
-    sum += 2e-9 * static_cast<double>(multiplications) / (thread_seconds() - begun);
+    sum += 2e-9 * static_cast<double>(multiplications) / (thread_seconds() - start);
   }
   return sum;
 }
@@ -61,9 +62,7 @@ double gigaflops_of_one_run(int64_t multiplications) {
 void measure_fma_peak() {
   double best = 0;
   for (int run = 0; run < 50; ++run) best = std::max(best, gigaflops_of_one_run(200'000'000));
-  const char* const levels[] = {"baseline", "AVX2", "AVX-512"};
-  std::cout << Json{{"gflops", best}, {"threads", threads()}, {"level", levels[static_cast<int>(cpu_level())]}}.dump()
-            << std::endl;
+  std::cout << Json{{"gflops", best}, {"threads", threads()}, {"level", cpu_kernels()}}.dump() << std::endl;
 }
 
 }  // namespace poph

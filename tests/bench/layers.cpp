@@ -2,6 +2,7 @@
 
 #include "tests/bench/model_bench.h"
 
+// The time of single layers and ops, forward and backward.
 namespace poph {
 namespace {
 
@@ -12,7 +13,7 @@ double gigaflops(int64_t rows, const std::vector<const Linear*>& layers) {
   return 1e-9 * static_cast<double>(rows) * per_row;
 }
 
-// A Var whose backward pass hands `dy` to y: what the rest of a model would do.
+// A Var whose backward pass gives `dy` to y, as the rest of a model would.
 Var with_gradient(const Var& y, const Tensor& dy) {
   return record(Tensor::zeros({}, Dtype::f32, dy.device()), {y}, [dy](const Tensors&) { return Tensors{dy}; });
 }
@@ -23,20 +24,20 @@ struct LayerBench {
   Tensor dy;  // undefined where the layer ends in a loss
 
   LayerBench(Layer timed, Dtype dtype, Device device, uint32_t number) : layer(std::move(timed)) {
-    x = Var(random_normal(layer.input, {2, number, 0, Stream::dropout}, dtype, device), layer.wants_input_gradient);
-    Pass evaluation;
+    x = Var(random_normal(layer.input, {2, number, 0, RandomUse::dropout}, dtype, device), layer.input_requires_grad);
+    ForwardContext evaluation;
     NoGrad no_grad;
     const Tensor y = layer.run(x, evaluation).value();
-    if (y.elements() > 1) dy = random_normal(y.shape(), {2, number, 1, Stream::dropout}, y.dtype(), device);
+    if (y.elements() > 1) dy = random_normal(y.shape(), {2, number, 1, RandomUse::dropout}, y.dtype(), device);
   }
   void backward_from(const Var& y) { backward(dy.defined() ? with_gradient(y, dy) : y); }
 };
 
 Json timed(LayerBench& bench, Device device, uint32_t step) {
   bench.x.gradient() = Tensor();
-  Pass pass{true, 1, step, 0};
-  Stopwatch watch(device);
-  Var y = bench.layer.run(bench.x, pass);
+  ForwardContext context{true, 1, step, 0};
+  DeviceStopwatch watch(device);
+  Var y = bench.layer.run(bench.x, context);
   Json answer{{"forward", watch.lap()}};
   bench.backward_from(y);
   y = Var();
@@ -70,9 +71,9 @@ std::vector<Layer> layers_of(ModelBench& bench) {
 
   const Shape& conv = model.octave_conv.weight.shape();
   const Linear as_linear{model.octave_conv.weight, {}};
-  add("octave_conv", fmt::format("octave convolution, {} -> {}", conv[1], conv[0]), conv[1], gigaflops(rows, {&as_linear}),
-      [&model](const Var& x, Pass&) { return model.octave_conv(x); });
-  layers.back().wants_input_gradient = false;  // music needs none
+  add("octave_conv", fmt::format("octave convolution, {} -> {}", conv[1], conv[0]), conv[1],
+      gigaflops(rows, {&as_linear}), [&model](const Var& x, ForwardContext&) { return model.octave_conv(x); });
+  layers.back().input_requires_grad = false;  // music needs none
   layers.back().backward_gflop /= 2;
 
   int64_t width = model.feature_width();
@@ -88,12 +89,12 @@ std::vector<Layer> layers_of(ModelBench& bench) {
           fmt::format("attention along {}{}, {} wide, {} x {}", in_time ? "time and notes" : "notes",
                       attention->masked ? ", masked" : "", width, s.heads, s.head_dim),
           width,
-          gigaflops(rows, {&attention->query, &attention->key, &attention->value, &attention->output, &attention->feed_forward_in,
-                           &attention->feed_forward_out}) +
+          gigaflops(rows, {&attention->query, &attention->key, &attention->value, &attention->output,
+                           &attention->feed_forward_in, &attention->feed_forward_out}) +
               attention_gigaflops(groups, positions, visible_step, s.heads * s.head_dim),
-          [attention](const Var& x, Pass& pass) { return (*attention)(x, pass); });
-    } else {
-      const auto& lstm = std::get<LstmBlock>(model.blocks[i]);
+          [attention](const Var& x, ForwardContext& context) { return (*attention)(x, context); });
+    } else if (const auto* block = std::get_if<LstmBlock>(&model.blocks[i])) {
+      const LstmBlock& lstm = *block;
       for (size_t k = 0; k < lstm.layers.size(); ++k) {
         const LstmBlock one{lstm.axis, lstm.dropout, {lstm.layers[k]}};
         const Linear input{lstm.layers[k].weight_ih, {}}, recurrent{lstm.layers[k].weight_hh, {}};
@@ -101,15 +102,26 @@ std::vector<Layer> layers_of(ModelBench& bench) {
             fmt::format("LSTM along {}, layer {}, {} -> {}", lstm.axis == SequenceAxis::time ? "time" : "notes", k + 1,
                         input.weight.shape()[1], one.outputs()),
             input.weight.shape()[1], gigaflops(rows, {&input, &recurrent}),
-            [one](const Var& x, Pass& pass) { return one(x, pass); });
+            [one](const Var& x, ForwardContext& context) { return one(x, context); });
         layers.back().lstm_along_time = lstm.carries_time();
       }
+    } else {  // another kind: taken as one product with each weight for each cell
+      Block& whole = bench.model.blocks[i];
+      double weights = 0;
+      each_parameter(whole, [&](const std::string&, Var& parameter) {
+        if (parameter.shape().rank() > 1) weights += static_cast<double>(parameter.value().elements());
+      });
+      add(name, fmt::format("{} {}", info_of(model.settings.blocks[i].kind).name, size_text(whole)), width,
+          2e-9 * static_cast<double>(rows) * weights,
+          [&whole](const Var& x, ForwardContext& context) { return forward(whole, x, context); });
     }
-    width = std::visit([](const auto& block) { return block.outputs(); }, model.blocks[i]);
+    width = outputs(model.blocks[i]);
   }
 
   add("heads", "heads and loss", width, gigaflops(rows, {&model.note_head, &model.volume_head}),
-      [&bench, target = bench.data_of(0).target](const Var& x, Pass&) { return bench.loss(bench.model.heads(x), target).total; });
+      [&bench, data = bench.data_of(0)](const Var& x, ForwardContext&) {
+        return bench.loss(bench.model.heads(x), data)[Loss::total];
+      });
   return layers;
 }
 
@@ -124,14 +136,14 @@ void measure_layers(const ModelOptions& options, const std::string& dump) {
     TensorFile file = bench.weights();
     file.tensors["batch.target"] = bench.data_of(0).target;
     for (LayerBench& one : layers) {
-      Pass evaluation;
+      ForwardContext evaluation;
       const Var y = one.layer.run(one.x, evaluation);
       one.backward_from(y);
       const std::string prefix = "layer." + one.layer.name;
       file.tensors[prefix + ".x"] = one.x.value();
       file.tensors[prefix + ".y"] = y.value();
       if (one.dy.defined()) file.tensors[prefix + ".dy"] = one.dy;
-      if (one.layer.wants_input_gradient) file.tensors[prefix + ".dx"] = one.x.gradient();
+      if (one.layer.input_requires_grad) file.tensors[prefix + ".dx"] = one.x.gradient();
     }
     return write_safetensors(dump, file);
   }
@@ -148,7 +160,7 @@ void measure_layers(const ModelOptions& options, const std::string& dump) {
         std::find_if(layers.begin(), layers.end(), [&](const LayerBench& one) { return one.layer.name == request; });
     require(found != layers.end(), "bench layers: no layer is called \"", request, "\"");
     Json answer = timed(*found, bench.device, step++);
-    bench.forget_gradients();
+    bench.zero_grad();
     return answer;
   });
 }

@@ -9,16 +9,16 @@
 
 #include "tensor/device.h"
 
-// What every measurement shares. A server says in one line of JSON what it measures; then each line of standard input asks for
-// one measurement and is answered by one line of JSON. So the harness can let it and a peer take turns.
+// Shared by all measurements. A server says in one line of JSON what it measures; then each line of standard input
+// asks for one measurement and is answered by one line of JSON. So the harness can let it and a peer take turns.
 namespace poph {
 
 using Json = nlohmann::ordered_json;
 
 // Wall and CPU seconds of all threads, the GPU's work included.
-class Stopwatch {
+class DeviceStopwatch {
  public:
-  explicit Stopwatch(Device device) : device_(device) { lap(); }
+  explicit DeviceStopwatch(Device device) : device_(device) { lap(); }
 
   Json lap() {  // since the last one
     synchronize(device_);
@@ -44,7 +44,7 @@ class Stopwatch {
   double wall_ = 0, cpu_ = 0;
 };
 
-// The most memory this process ever held: resident, and on a GPU in tensors.
+// The peak memory of this process: resident, and on a GPU in tensors.
 double peak_megabytes(Device device);
 
 using Measure = std::function<Json(const std::string& request)>;

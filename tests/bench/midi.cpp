@@ -3,7 +3,8 @@
 #include <fstream>
 #include <numeric>
 
-#include "data/notes.h"
+#include "data/files/file.h"
+#include "data/music/notes.h"
 #include "data/windows.h"
 #include "tests/bench/model_bench.h"
 
@@ -14,7 +15,8 @@ namespace {
 std::vector<std::string> midi_files(const std::string& folder) {
   std::vector<std::string> files;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
-    if (entry.path().extension() == ".mid" || entry.path().extension() == ".midi") files.push_back(entry.path().string());
+    if (entry.path().extension() == ".mid" || entry.path().extension() == ".midi")
+      files.push_back(entry.path().string());
   require(!files.empty(), "bench midi: ", folder, " holds no MIDI files");
   std::sort(files.begin(), files.end());
   return files;
@@ -45,15 +47,15 @@ class MidiBench {
     int64_t found = 0;
     for (const std::string& file : files_) {
       parse_midi(read_file(file, buffer_), midi_);
-      pair_notes(midi_, NoteSettings{}, notes_);
+      pair_notes(midi_, RollSettings{.percussion = true}, notes_);
       found += static_cast<int64_t>(notes_.notes.size());
     }
     return found;
   }
-  int64_t windows() { return Windows(corpus_of(folder_).train, window, stride).count(); }
+  int64_t windows() { return Windows(corpus_of(folder_).train, window, stride, 4).count(); }
   int64_t batches() {  // every window once, as the numbers that a model reads
     constexpr int64_t size = 32;
-    const Windows all(corpus_of(folder_).train, window, stride);
+    const Windows all(corpus_of(folder_).train, window, stride, 4);
     std::vector<int64_t> which(all.count());
     std::iota(which.begin(), which.end(), 0);
     for (size_t first = 0; first < which.size(); first += size)
@@ -81,15 +83,16 @@ class MidiBench {
 
 void measure_midi(const std::string& folder) {
   MidiBench bench(folder);
-  const std::map<std::string, std::function<int64_t()>> measurements{{"read", [&] { return static_cast<int64_t>(bench.read()); }},
-                                                                     {"notes", [&] { return bench.notes(); }},
-                                                                     {"windows", [&] { return bench.windows(); }},
-                                                                     {"batches", [&] { return bench.batches(); }}};
+  const std::map<std::string, std::function<int64_t()>> measurements{
+      {"read", [&] { return static_cast<int64_t>(bench.read()); }},
+      {"notes", [&] { return bench.notes(); }},
+      {"windows", [&] { return bench.windows(); }},
+      {"batches", [&] { return bench.batches(); }}};
   serve({{"who", "PopH"}, {"files", bench.files()}, {"bytes", bench.bytes()}}, [&](const std::string& request) {
     const auto measurement = measurements.find(request);
     require(measurement != measurements.end(), "bench midi: found request \"", request,
             "\", expected read, notes, windows or batches");
-    Stopwatch watch(Device::cpu);
+    DeviceStopwatch watch(Device::cpu);
     const int64_t found = measurement->second();
     Json answer = watch.lap();
     answer["found"] = found;
@@ -110,7 +113,8 @@ void make_midi_files(const std::string& from, const std::string& to, int64_t tra
       for (int64_t copy = 0; copy < std::max<int64_t>(1, bytes / once); ++copy)
         for (int64_t step = 0; step < piece.roll->steps(); ++step) {
           piece.roll->row(step, cells);
-          for (int64_t note = 0; note < notes; ++note) moved[note] = note - up < 0 || note - up >= notes ? 0 : cells[note - up];
+          for (int64_t note = 0; note < notes; ++note)
+            moved[note] = note - up < 0 || note - up >= notes ? 0 : cells[note - up];
           roll.append(moved);
         }
       const std::vector<uint8_t> file = encode(roll);

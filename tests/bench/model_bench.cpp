@@ -3,8 +3,10 @@
 #include <fstream>
 #include <random>
 
-#include "experiments/model_file.h"
+#include "experiments/workspace/checkpoints.h"
+#include "tensor/gemm.h"
 
+// The commands of the measurements of whole models: steps, composing, attention.
 namespace poph {
 namespace {
 
@@ -29,7 +31,7 @@ Windows random_music(const Config& config) {
     }
     roll->append(cells);
   }
-  return Windows({{"made up", roll}}, config.data.window, config.data.window);
+  return Windows({{"made up", roll}}, config.data.window, config.data.window, config.data.steps_per_quarter);
 }
 
 }  // namespace
@@ -66,16 +68,15 @@ std::vector<int64_t> ModelBench::batch_of(int64_t step) const {
 }
 
 Batch ModelBench::data_of(int64_t step) const {
-  const Batch host = windows.batch(batch_of(step), config.model.channels, Dtype::f32);
-  return {host.input.to(device), host.target.to(device), host.beat.to(device)};
+  return windows.batch(batch_of(step), config.model.channels, Dtype::f32).to(device);
 }
 
 Losses ModelBench::losses(const Batch& data) {
-  Pass evaluation;
-  return loss(model(data.input, data.target, data.beat, evaluation), data.target);
+  ForwardContext evaluation;
+  return loss(model(data, evaluation), data);
 }
 
-void ModelBench::forget_gradients() {
+void ModelBench::zero_grad() {
   model.each_parameter([](const std::string&, Var& parameter) { parameter.gradient() = Tensor(); });
 }
 
@@ -86,8 +87,11 @@ TensorFile ModelBench::weights() {
 }
 
 Json ModelBench::about() const {
-  return {
-      {"who", "PopH"}, {"model", config.name}, {"threads", threads()}, {"blas", blas_name()}, {"device", device_name(device)}};
+  return {{"who", "PopH"},
+          {"model", config.name},
+          {"threads", threads()},
+          {"blas", blas_name()},
+          {"device", device_name(device)}};
 }
 
 }  // namespace poph

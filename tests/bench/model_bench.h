@@ -2,10 +2,12 @@
 #include <string>
 #include <vector>
 
-#include "experiments/trainer.h"
+#include "experiments/train/trainer.h"
 #include "nn/safetensors.h"
+#include "poph_paths.h"
 #include "tests/bench/measure.h"
 
+// A model with its data for the measurements.
 namespace poph {
 
 struct ModelOptions {
@@ -29,7 +31,7 @@ struct ModelBench {
   std::vector<int64_t> batch_of(int64_t step) const;  // which windows
   Batch data_of(int64_t step) const;                  // on the device
   Losses losses(const Batch& data);                   // dropout off
-  void forget_gradients();
+  void zero_grad();
   TensorFile weights();  // copies
   Json about() const;
 };
@@ -38,16 +40,17 @@ struct ModelBench {
 struct Layer {
   std::string name, title;  // its name in a checkpoint, and for people
   Shape input;
-  bool wants_input_gradient = true, lstm_along_time = false;
+  bool input_requires_grad = true, lstm_along_time = false;
   double forward_gflop = 0, backward_gflop = 0;  // multiplications and additions of its matrix products
-  std::function<Var(const Var& x, Pass& pass)> run;
+  std::function<Var(const Var& x, ForwardContext& context)> run;
 };
 std::vector<Layer> layers_of(ModelBench& bench);
 
 // Of one attention, all heads, forward; the backward pass has twice as many. Settings as in tensor/ops.h.
 double attention_gigaflops(int64_t groups, int64_t positions, int64_t visible_step, int64_t width);
 
-// The measurements. Those with a `dump` write what a peer starts from and is checked against, and end, where a path is given.
+// The measurements. Those with a `dump` write the numbers that a peer starts from and is checked against, and end,
+// where a path is given.
 void measure_steps(const ModelOptions& options, int64_t warm_up, const std::string& dump);
 void measure_layers(const ModelOptions& options, const std::string& dump);
 struct AttentionOptions {

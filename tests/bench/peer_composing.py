@@ -1,4 +1,4 @@
-"""Composing with the peer: SPEC 8, all pieces together, in PyTorch."""
+"""Composing with the peer: MODEL.md "Composing", all pieces together, in PyTorch."""
 import sys
 
 import torch

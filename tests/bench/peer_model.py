@@ -47,7 +47,7 @@ class Variant:
         self.autocast = torch.float16 if self.amp_fp16 else torch.bfloat16 if self.amp_bf16 else None
 
 
-# -- the experiment, with the defaults of SPEC 12
+# -- the experiment, with the defaults of MODEL.md "Keys"
 class Settings:
     def __init__(self, toml):
         data, model, loss = (toml.get(part, {}) for part in ("data", "model", "loss"))
@@ -182,7 +182,7 @@ class AttentionBlock(nn.Module):
 
 # -- the model
 def key_profiles(matrix):
-    """[24 keys, 12 pitch classes]: what a pitch class costs in a key (SPEC 6)."""
+    """[24 keys, 12 pitch classes]: what a pitch class costs in a key (MODEL.md "Losses")."""
     scales = {"diatonic": [0, 2, 3, 5, 7, 8, 10], "harmonic_minor": [0, 2, 3, 5, 7, 8, 11], "melodic_minor": [0, 2, 3, 5, 7, 9, 11]}
     if matrix == "krumhansl":
         major = torch.tensor([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])

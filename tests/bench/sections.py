@@ -18,15 +18,15 @@ QUICK = {"eager+malloc", "cells+malloc", "chunks+malloc", "eager", "tf32", "amp_
 
 MIDI_READERS = [("symusic", None), ("mido", 0.5), ("pretty_midi", 0.5)]  # the slow ones read so many megabytes of the files
 
-# What PERFORMANCE.md 1 and 8 compute for an H100: microseconds at B = 32, T = 128, N = 48 in bf16, the larger of its time for operations and for
+# Counted by hand for an H100: microseconds at B = 32, T = 128, N = 48 in bf16, the larger of its time for operations and for
 # bytes; and operations a second (GF/s) where it has no such figure.
 GPU_PEAK = {"float32": 67e3, "tf32": 400e3, "bf16": 798e3}
 GPU_STEP_US = {"float32": 23700, "tf32": 6600, "bf16": 2700}
 GPU_LAYER_US = {"octave_conv": (9, 17), "blocks.0": (57, 172), "blocks.1.layers.0": (214, 528), "blocks.1.layers.1": (258, 570),
                 "blocks.2.layers.0": (135, 320), "blocks.2.layers.1": (117, 285), "heads": (18, 35)}
 
-# The original's reader and encoder (python-midi and its midi_decode), measured for PERFORMANCE.md 7 on another machine: 12 files, 0.46 MB, 55 s.
-ORIGINAL_MIDI = (0.0084, "the original, published: PERFORMANCE.md 7")
+# The original's reader and encoder (python-midi and its midi_decode), measured on another machine: 12 files, 0.46 MB, 55 s.
+ORIGINAL_MIDI = (0.0084, "the original, measured elsewhere")
 
 
 class Bench:

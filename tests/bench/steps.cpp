@@ -1,7 +1,7 @@
 #include "tests/bench/model_bench.h"
 
-// A training step as run_experiment makes it: the batch cut from the rolls, forward pass with dropout, losses read, backward
-// pass, optimiser.
+// A training step as run_experiment makes it: the batch cut from the rolls, forward pass with dropout, losses read,
+// backward pass, optimiser.
 namespace poph {
 namespace {
 
@@ -13,17 +13,12 @@ TensorFile checked_step(ModelBench& bench) {
   file.tensors["batch.target"] = data.target;
   file.tensors["batch.beat"] = data.beat;
   const Losses found = bench.losses(data);
-  for (const auto& [name, value] : {std::pair{"play", found.play},
-                                    {"replay", found.replay},
-                                    {"volume", found.volume},
-                                    {"harmony", found.harmony},
-                                    {"total", found.total}})
-    if (value.defined()) file.tensors[std::string("loss.") + name] = value.value();
-  backward(found.total);
+  for (const LossPart& part : loss_parts)
+    if (found[part].defined()) file.tensors[std::string("loss.") + part.name] = found[part].value();
+  backward(found[Loss::total]);
   bench.model.each_parameter(
       [&](const std::string& name, Var& parameter) { file.tensors["gradient." + name] = parameter.gradient(); });
-  Optimizer optimizer;
-  optimizer.kind = bench.config.train.optimizer;
+  Optimizer optimizer = make_optimizer(bench.config.train);
   optimizer.step(bench.model, bench.config.train.learning_rate);
   for (const auto& [name, tensor] : bench.model.parameter_tensors()) file.tensors["updated." + name] = *tensor;
   return file;
@@ -40,16 +35,16 @@ void measure_steps(const ModelOptions& options, int64_t warm_up, const std::stri
   Trainer trainer(bench.config, bench.model, bench.windows, none);
   int64_t steps = 0;
   const auto step = [&] {
-    const LossValues losses = trainer.train_step(bench.batch_of(steps), 0);
+    const LossValues losses = trainer.train_step(steps % trainer.batches_per_epoch(), 0);
     ++steps;
-    return losses.total;
+    return losses.total();
   };
   while (steps < warm_up) step();
   Json about = bench.about();
   about["parameters"] = bench.model.parameter_count();
   about["gflop"] = gigaflops;
   serve(about, [&](const std::string&) {
-    Stopwatch watch(bench.device);
+    DeviceStopwatch watch(bench.device);
     const double loss = step();
     Json answer = watch.lap();
     answer["loss"] = loss;

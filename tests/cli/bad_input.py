@@ -20,11 +20,11 @@ class Experiments(Case):
         self.assertFalse((self.folder / "runs").exists())
 
     def test_no_such_file(self):
-        self.refused(RUN, "nowhere.toml", message="nowhere.toml: no such file")
-        self.refused(RUN, "music", message="music: is a folder, not an experiment file")
-        self.refused(RUN, "train.epochs=3", "x.toml", message="train.epochs=3: no such file, and an override comes after the experiment file")
+        self.refused(RUN, "nowhere.toml", message="cannot read nowhere.toml: No such file")
+        self.refused(RUN, "music", message="cannot read music: Is a directory")
+        self.refused(RUN, "train.epochs=3", "x.toml", message="train.epochs=3: No such file or directory, and an override comes after the experiment file")
         self.refused(RUN, "sa_lstm_lstm.toml", cwd=SOURCE,
-                     message=r"sa_lstm_lstm.toml: no such file; did you mean experiments/sa_lstm_lstm.toml\?")
+                     message=r"sa_lstm_lstm.toml: No such file or directory; did you mean experiments/sa_lstm_lstm.toml\?")
         self.refused(RUN, "x.toml", "model.blocks[0].units=3", message=r"model\.blocks\[0\].units=3: model\.blocks\[0\]: units is no key of attention_notes, which has kind, heads, ")
 
     def test_syntax_error(self):
@@ -57,7 +57,7 @@ class Experiments(Case):
         self.write("b.toml", '# second\nextends = "a.toml"\n')
         self.refused(RUN, "a.toml", message=r"b\.toml:2: extends: .*cycle.*a\.toml.*b\.toml.*a\.toml")
         self.write("c.toml", 'extends = "gone.toml"\n')
-        self.refused(RUN, "c.toml", message=r"c\.toml:1: extends: .*gone\.toml: no such file")
+        self.refused(RUN, "c.toml", message=r"c\.toml:1: extends: .*gone\.toml: No such file")
 
     def test_overrides(self):
         for override, message in (("train.epochs", "expected KEY=VALUE"), ("train.epochs=0", "must be at least 1"),
@@ -109,13 +109,13 @@ class Music(Case):
         liar = whole[:18] + b"\xff\xff\xff\xf0" + whole[22:]
         self.write("whole.mid", whole)
         steps = self.poph_json("inspect", "whole.mid")["steps"]
-        for name, data, salvaged, kept in (("cut.mid", whole[:len(whole) // 2], "byte %d: the file is cut off within a track" % (len(whole) // 2), 0.4),
+        for name, data, salvaged, share in (("cut.mid", whole[:len(whole) // 2], "byte %d: the file is cut off within a track" % (len(whole) // 2), 0.4),
                                            ("liar.mid", liar, "byte 18: a wrong chunk length", 1), ("whole.mid", whole, None, 1)):
             with self.subTest(name):
                 self.write(name, data)
                 found = self.poph_json("inspect", name, preexec_fn=hold(1500 << 20, 20))
                 self.assertEqual(found.get("salvaged"), salvaged)
-                self.assertGreaterEqual(found["steps"], kept * steps)
+                self.assertGreaterEqual(found["steps"], share * steps)
 
     def test_a_long_delta_without_sound_is_fine(self):
         data = midi_bytes([(0, b"\x90\x40\x40"), (16, b"\x80\x40\x00"), (0x0FFFFFFF, b"\xb0\x07\x40")])
@@ -169,6 +169,39 @@ class Music(Case):
         self.assertEqual((found["pieces"], found["steps"]), (4, 160))
         self.write("trainonly.json", json.dumps({"train": pieces}))
         self.refused(POPH, "evaluate", "runs/chords", "--data", "trainonly.json", "--split", "test", message="--split test: .*no such pieces")
+
+    def test_likelihoods_of_chord_files(self):
+        pieces = [[[60 + (i + k) % 12, 30 + i] for k in range(20 + i)] for i in range(7)]
+        self.write("c.json", json.dumps({"train": pieces[:3], "valid": pieces[3:4], "test": pieces[4:]}))
+        words = ("x.toml", "data.source=c.json", "data.channels=['play']", "data.lowest_note=48", "data.notes=24", "train.epochs=1")
+        out = self.run_ok(*words, "name=a")
+        self.assertRegex(out, r"log-likelihood of 3 test pieces: -\S+ nats a step, -\S+ without first steps, -\S+ mean of pieces, "
+                              r"-\S+ a quarter note \(notes 48 to 71, 4 steps a quarter note\)\n  on 88 keys: -.*\n  counting alone has the same four: ")
+        self.run_ok(*words, "name=b", "seed=2")
+        one, other = (self.poph_json("evaluate", "runs/" + name, "--per-piece") for name in "ab")
+        both = self.poph_json("evaluate", "runs/a", "runs/b", "--per-piece")
+        self.assertEqual([one["log_likelihood"], other["log_likelihood"]], [model["log_likelihood"] for model in both["models"]])
+        self.assertGreater(2 * both["mixture"]["log_likelihood"]["nats_per_step"],  # a mean of probabilities has a higher logarithm
+                           one["log_likelihood"]["nats_per_step"] + other["log_likelihood"]["nats_per_step"])
+        self.assertEqual(one["log_likelihood"]["nats_per_step_88_keys"], json.loads((self.folder / "runs/a/run.json").read_text())[
+            "log_likelihood"]["test"]["nats_per_step_88_keys"])
+        some = self.poph_json("evaluate", "runs/a", "--pieces", "0,2", "--per-piece")
+        self.assertEqual([piece["name"] for piece in some["per_piece"]], ["c.json test[0]", "c.json test[2]"])
+        self.assertAlmostEqual(some["per_piece"][1]["nats_per_step"], one["per_piece"][2]["nats_per_step"], 4)
+        counted = self.poph_json("baseline", "runs/a")
+        self.assertEqual(counted["test"]["frequency"]["nats_per_step"], one["log_likelihood"]["counting"]["frequency"]["nats_per_step"])
+        whole = self.poph_json("baseline", "--data", "c.json")["test"]["frequency"]["nats_per_step"]
+        self.assertAlmostEqual(whole, counted["test"]["frequency"]["nats_per_step_88_keys"])
+        self.assertRegex(self.poph_ok("baseline", "--data", "c.json"), r"test: 3 pieces, 75 steps\n.*\n  frequency of each key +%.3f" % whole)
+        self.refused(POPH, "baseline", message="baseline: found neither an experiment nor --data")
+        self.refused(POPH, "baseline", "x.toml", "train.epochs=2", message="train.epochs=2: changes nothing here")
+        self.refused(POPH, "evaluate", "runs/a", "--pieces", "1,9", message="--pieces 1,9: found no piece 9 in split test")
+        self.refused(POPH, "evaluate", "runs/a", "--pieces", "3-1", message="--pieces: found \"3-1\", expected numbers", code=2)
+        self.run_ok(*words, "name=c", "data.notes=23")
+        self.refused(POPH, "evaluate", "runs/a", "runs/b", "runs/c", message="are no mixture; data.notes: was 24, now 23")
+        self.run_ok(*words, "name=d", "model.note_order=ascending")
+        self.refused(POPH, "evaluate", "runs/a", "runs/d", message="mixture: found models of both note orders")
+        self.refused(POPH, "evaluate", "runs/a", "gone", message="gone")
 
     def test_names_that_are_not_utf8(self):
         name = b"caf\xe9.mid"

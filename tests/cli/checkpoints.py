@@ -1,10 +1,11 @@
 """Checkpoints that are missing, damaged, of another model or full of lies: refused in one line, and nothing is written."""
+import re
 import shutil
 import struct
 import unittest
 from array import array
 
-from support import POPH, RUN, SANITIZED, Case, contents, limit_memory, read_tensors, text, write_tensors
+from support import POPH, RUN, SANITIZED, SOURCE, Case, contents, limit_memory, read_tensors, text, write_tensors
 
 
 class Checkpoints(Case):
@@ -41,8 +42,8 @@ class Checkpoints(Case):
         self.refused_by_all("runs/gone", r"runs/gone: No such file")
         (self.folder / "bare").mkdir()
         self.refused_by_all("bare", "bare: no checkpoint in this folder: train a model first")
-        self.refused(POPH, "inspect", "bare", message="no checkpoint in this folder")
-        self.refused(POPH, "inspect", "gone.mid", message=r"gone\.mid: No such file")
+        self.refused(POPH, "inspect", "bare", message="folder bare: found no MIDI files")
+        self.refused(POPH, "inspect", "gone.mid", message=r"gone\.mid: cannot be read: No such file")
 
     def test_damaged(self):
         whole = self.best.read_bytes()
@@ -105,3 +106,38 @@ class Checkpoints(Case):
         out = self.run_ok("x.toml", "name=torn", "train.epochs=4")
         self.assertRegex(out, "different saves.*taking the pair before")
         self.assertEqual(self.status("runs/torn"), "finished")
+
+    def test_pytorch_asks_for_the_layout(self):
+        self.assertEqual(read_tensors(self.best)[1]["format"], "pt")
+
+
+class PyTorch(unittest.TestCase):
+    def test_a_block_as_an_lstm_of_pytorch(self):
+        """README's recipe: what it loads computes what MODEL.md "Blocks" says, from the tensors as the file has them."""
+        try:
+            import torch
+            import safetensors.torch  # noqa: F401
+        except ImportError as error:
+            self.skipTest("%s is not installed" % error.name)
+        recipe = re.search(r"```python\n(.*?torch\.nn\.LSTM.*?)```", (SOURCE / "README.md").read_text(), re.DOTALL)[1]
+        self.assertEqual(len(recipe.splitlines()), 4)
+        path, golden, names = "runs/sa_lstm_lstm/checkpoints/best.safetensors", SOURCE / "tests/golden/sa_lstm_lstm.safetensors", {}
+        self.assertIn(path, recipe)
+        exec(recipe.replace(path, str(golden)), names)
+        tensors = {name: torch.tensor(values).reshape(shape) for name, (_, shape, values) in read_tensors(golden)[0].items()}
+        lstm = names["lstm"]
+        self.assertEqual(lstm.num_layers, 2)
+        x = torch.randn(5, 1, lstm.input_size)
+        with torch.no_grad():
+            found = lstm(x)[0]
+        for layer in range(lstm.num_layers):
+            weight_ih, weight_hh, bias = (tensors["blocks.1.layers.%d.%s" % (layer, name)] for name in ("weight_ih", "weight_hh", "bias"))
+            h = c = torch.zeros(1, lstm.hidden_size)
+            outputs = []
+            for step in x:
+                i, f, g, o = (step @ weight_ih.T + h @ weight_hh.T + bias).chunk(4, 1)
+                c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+                h = torch.sigmoid(o) * torch.tanh(c)
+                outputs.append(h)
+            x = torch.stack(outputs)
+        self.assertLess((found - x).abs().max().item(), 1e-5)

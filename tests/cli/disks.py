@@ -7,7 +7,11 @@ import subprocess
 import time
 import unittest
 
-from support import POPH, RUN, Case, contents, outcome
+from support import POPH, RUN, SANITIZED, Case, contents, outcome
+
+
+# The sanitizers' builds are clang's. Its OpenMP makes a file of this many bytes when a program starts, and crashes where it cannot.
+LIBOMP_FILE = 1024
 
 
 def files_up_to(size):
@@ -17,6 +21,8 @@ def files_up_to(size):
 class Disks(Case):
     def test_no_room(self):
         for size in (0, 100, 1000, 4000, 9000):  # the lock, the settings, the metrics, the checkpoints, ..
+            if SANITIZED and size < LIBOMP_FILE:
+                continue
             with self.subTest(size):
                 self.refused(RUN, "x.toml", "name=full", message="cannot write .*runs/full/.*: (File too large|No space left)",
                              preexec_fn=files_up_to(size))
@@ -27,8 +33,10 @@ class Disks(Case):
         self.refused(RUN, "x.toml", "name=full", "train.epochs=4", message="cannot write .*runs/full/", preexec_fn=files_up_to(4000))
         self.assert_untouched(self.folder / "runs/full/checkpoints", before)
         self.poph_ok("generate", "runs/full", "--bars", "1")
-        self.refused(POPH, "generate", "runs/full", "--bars", "1", "--out", "no room", message="cannot write no room/piece_1.mid", preexec_fn=files_up_to(20))
-        self.assertEqual(list((self.folder / "no room").iterdir()), [])
+        if not SANITIZED:
+            self.refused(POPH, "generate", "runs/full", "--bars", "1", "--out", "no room", message="cannot write no room/piece_1.mid",
+                         preexec_fn=files_up_to(20))
+            self.assertEqual(list((self.folder / "no room").iterdir()), [])
 
     def test_a_full_file_system(self):
         small = self.folder / "small"

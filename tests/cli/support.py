@@ -1,6 +1,7 @@
-"""What the cases share: a folder of their own, small experiments, MIDI and safetensors files, running the programs."""
+"""The basis of the cases: a folder of their own, small experiments, MIDI and safetensors files, running the programs."""
 import json
 import os
+import pty
 import re
 import resource
 import shutil
@@ -116,13 +117,19 @@ def metrics(run):
     return lines
 
 
+def loss_parts(run):
+    """The names of the loss's parts, as training logs them."""
+    line = next(line for line in metrics(run) if line.get("split") == "valid")
+    return set(line) - {"step", "epoch", "split", "autoregressive"}
+
+
 def outcome(run):
-    """Everything of a run that must not depend on how it came about."""
+    """All of a run that must be the same however often it was interrupted."""
     run = Path(run)
-    kept = {name: (run / "checkpoints" / (name + ".safetensors")).read_bytes() for name in ("best", "last", "best.state", "last.state")}
-    kept.update({path.name: path.read_bytes() for path in (run / "samples").glob("*")})
-    kept["metrics"] = metrics(run)
-    return kept
+    content = {name: (run / "checkpoints" / (name + ".safetensors")).read_bytes() for name in ("best", "last", "best.state", "last.state")}
+    content.update({path.name: path.read_bytes() for path in (run / "samples").glob("*")})
+    content["metrics"] = metrics(run)
+    return content
 
 
 class Case(unittest.TestCase):
@@ -156,11 +163,26 @@ class Case(unittest.TestCase):
         """(exit code, stdout, stderr) of the finished program."""
         with cls.start(program, *words, **options) as process:
             try:
-                out, err = process.communicate(timeout=120)
+                out, err = process.communicate(timeout=600)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
         return process.returncode, (out or b"").decode("utf-8", "replace"), (err or b"").decode("utf-8", "replace")
+
+    def on_terminal(self, program, *words, streams=("stdout", "stderr")):
+        """What the program shows on a terminal that these streams of it are, once it has ended well."""
+        master, slave = pty.openpty()
+        shown = b""
+        with self.start(program, *words, **{name: slave if name in streams else subprocess.DEVNULL for name in ("stdout", "stderr")}) as process:
+            os.close(slave)
+            try:
+                while more := os.read(master, 4096):
+                    shown += more
+            except OSError:  # the other end is closed
+                pass
+        os.close(master)
+        self.assertEqual(process.returncode, 0, shown)
+        return shown
 
     def run_ok(self, *words, **options):
         code, out, err = self.call(RUN, *words, **options)

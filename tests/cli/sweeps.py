@@ -2,14 +2,12 @@
 import contextlib
 import json
 import os
-import pty
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
-from support import RESUMABLE, RUN, SOURCE, USAGE, Case, contents, outcome, text
+from support import RESUMABLE, RUN, SANITIZED, SOURCE, USAGE, Case, contents, outcome, text
 
 OWN_FILES = ("log.txt", "index.jsonl", "sweep.toml", "report.html", "report.csv", "report_runs.csv")  # of a sweep
 SWEEP = """extends = "x.toml"
@@ -18,9 +16,9 @@ seeds = [1, 2]
 [sweep.axes]
 train.learning_rate = [0.002, 0.01]
 """
-LONG = ("data.stride=2", "train.batch=2", "train.epochs=6", "train.patience=6", "--threads", "1")
+LONG = ("data.windows=staggered", "data.stride=2", "train.batch=2", "train.epochs=6", "train.patience=6", "--threads", "1")
 ENDLESS = ("train.epochs=100000", "train.patience=100000")
-SLOW = (*ENDLESS, "data.stride=1", "data.lowest_note=36", "data.notes=48", "model.blocks=[{kind='attention_time_notes',heads=2,head_dim=16}]")
+SLOW = (*ENDLESS, "data.windows=staggered", "data.stride=1", "data.lowest_note=36", "data.notes=48", "model.blocks=[{kind='attention_time_notes',heads=2,head_dim=16}]")
 
 
 class Sweep(Case):
@@ -45,7 +43,7 @@ class Sweep(Case):
             self.assert_same_outcome(found[run], expected[run])
 
     def wait_for(self, condition, process=None):
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while not condition():
             self.assertLess(time.monotonic(), until, "waited too long")
             if process:
@@ -58,7 +56,7 @@ class Sweep(Case):
 
     @contextlib.contextmanager
     def running(self, *words, **options):
-        """A process that does not outlive a check that fails."""
+        """A process that is killed where a check fails."""
         process = self.start(*words, **options)
         try:
             yield process
@@ -84,7 +82,12 @@ class Whole(Sweep):
         self.assertRegex(lines[2], r"^\[0\] finished in \d+ s, best loss [\d.]+: learning_rate 0\.002, seed 1; 1 of 4 finished, about \d+ s left$")
         self.assertEqual(lines[-2:], ["report: runs/s/report.html", "all 4 runs are finished: runs/s"])
         self.assertIn("learning_rate 0.01", (self.folder / "runs/s/report.html").read_text())
-        self.assertEqual((self.folder / "runs/s/log.txt").read_text().splitlines()[:len(lines)], lines)
+        logged = [line for line in lines if not re.match(r"\[\d+\] .*\d+ s; \d of 4 finished, about", line)]  # the line that is redrawn: not on a fast machine
+        self.assertEqual((self.folder / "runs/s/log.txt").read_text().splitlines()[:len(logged)], logged)
+
+    def test_a_key_that_no_run_uses(self):
+        self.refused(RUN, "s.toml", "data.stride=3", message=r"^run_experiment: command line: data\.stride: changes nothing here: only data\.windows = \"staggered\" uses it$")
+        self.run_ok("s.toml", "--list", "data.stride=3", "sweep.axes.data.windows=['lanes', 'staggered']", "sweep.axes.train.learning_rate=[0.002]")
 
     def test_index(self):
         lines = self.index()
@@ -115,7 +118,7 @@ class Whole(Sweep):
         self.assertNotIn("begins", said)
         self.assertEqual(self.run_ok("s.toml", "--quiet"), "")
         self.assertIn("is finished already", self.run_ok("s.toml", "--index", "2"))
-        # The same settings from the file that the sweep left, and under other labels.
+        # The same settings from the sweep's own sweep.toml, and under other labels.
         self.assertIn("4 of 4 finished", self.run_ok("runs/s/sweep.toml"))
         self.write("other.toml", SWEEP.replace('x.toml"', 'x.toml"\nname = "s"').replace("train.l", "train.batch = [4]\ntrain.l"))
         self.assertIn("4 of 4 finished", self.run_ok("other.toml"))
@@ -126,8 +129,8 @@ class Whole(Sweep):
     def test_jobs_give_the_same_bits(self):
         said = self.run_ok("s.toml", "--out", "jobs", "--jobs", "2", "--threads", "3")
         self.assertIn("2 at once, 1 or 2 threads each", said)
-        begun = [said.index("[%d] begins" % i) for i in (0, 1)]
-        self.assertLess(max(begun), said.index("] finished"))  # the second begins before the first has ended
+        started = [said.index("[%d] begins" % i) for i in (0, 1)]
+        self.assertLess(max(started), said.index("] finished"))  # the second begins before the first has ended
         self.assert_same_sweep("jobs", self.outcomes("runs"))
         threads = [json.loads((self.folder / "jobs/s" / line["id"] / "run.json").read_text())["threads"] for line in self.index("jobs")]
         self.assertEqual(set(threads), {1, 2})
@@ -157,7 +160,7 @@ class Whole(Sweep):
         with self.running("bash", script, "s.toml", *ENDLESS, "--out", "endless", environment=slurm) as process:
             self.wait_for(lambda: self.trained("endless"), process)
             os.kill(self.children(process)[0], signal.SIGTERM)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=600)
         self.assertEqual((process.returncode, err), (RESUMABLE, b""), out)
         self.assertRegex(out.decode(), r"scontrol requeue 70_3\n\Z")
         self.assertEqual(self.statuses("endless")[3], "interrupted")
@@ -183,18 +186,8 @@ class Whole(Sweep):
         self.assertEqual(self.statuses("again"), ["finished"] * 4)
 
     def test_a_terminal_gets_one_line_redrawn(self):
-        master, slave = pty.openpty()
-        with subprocess.Popen([RUN, "s.toml", "--out", "terminal", "--jobs", "2", "data.stride=2", "train.epochs=10"], cwd=self.folder, stdout=slave, stderr=slave) as process:
-            os.close(slave)
-            shown = b""
-            try:
-                while more := os.read(master, 4096):
-                    shown += more
-            except OSError:  # the other end is closed
-                pass
-        os.close(master)
-        self.assertEqual(process.returncode, 0, shown)
-        self.assertRegex(shown, rb"\r\[0\] epoch \d+ \d+ s \| \[1\] epoch \d+ \d+ s; 0 of 4 finished\033\[K")
+        shown = self.on_terminal(RUN, "s.toml", "--out", "terminal", "--jobs", "2", "data.windows=staggered", "data.stride=2", "train.epochs=10")
+        self.assertRegex(shown, rb"\r\[0\] epoch \d+/10 \d+ s \| \[1\] epoch \d+/10 \d+ s; 0 of 4 finished\033\[K")
 
 
 class Broken(Sweep):
@@ -235,7 +228,7 @@ class Broken(Sweep):
         with self.running(RUN, "k.toml") as process:
             self.wait_for(lambda: self.trained("runs", "k"), process)
             os.kill(self.children(process)[0], signal.SIGKILL)
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=600)
         self.assertEqual(process.returncode, 1)
         self.assertRegex(err.decode(), r"runs/k: 1 of 2 runs failed; .*ended by signal 9 \(Killed\): out of memory\?\n\Z")
         self.assertEqual(self.statuses(name="k"), ["failed", "finished"])
@@ -264,33 +257,33 @@ class Stopped(Sweep):
             with self.running(RUN, "s.toml", "--out", out, "--jobs", jobs, *LONG) as process:
                 self.wait_for(lambda: self.trained(out), process)
                 process.send_signal(number)
-                said, err = process.communicate(timeout=60)
+                said, err = process.communicate(timeout=600)
             self.assertEqual((process.returncode, err), (RESUMABLE, b""), said)
-            self.assertRegex(said.decode(), r"\] stopped, to be gone on with: .*\n(.*\n)?stopped: \d of 4 finished\. The same command goes on from here\.\n\Z")
+            self.assertRegex(said.decode(), r"\] interrupted: .*\n(.*\n)?interrupted: \d of 4 finished\. The same command resumes it\.\n\Z")
             self.assertEqual(self.statuses(out).count("interrupted"), int(jobs))
             self.run_ok("s.toml", "--out", out, *LONG)
             self.assert_same_sweep(out, self.whole)
 
     def test_a_scheduler_signals_every_process(self):
-        # The run gets the signal itself, and once more from its parent: that is one request, also within a step of more than a second.
-        with self.running(RUN, "s.toml", "--out", "all", "--threads", "1", *SLOW, "train.batch=2", "data.window=256") as process:
+        # The run gets the signal itself and again from its parent: that is one request, also where a step takes more than a second.
+        with self.running(RUN, "s.toml", "--out", "all", "--threads", "1", *SLOW, "train.batch=2", "data.window=%d" % (96 if SANITIZED else 256)) as process:
             logs = lambda: "".join(path.read_text() for path in (self.folder / "all/s").glob("*/log.txt"))
             self.wait_for(lambda: "heads" in logs(), process)
             time.sleep(1)
             os.kill(self.children(process)[0], signal.SIGTERM)
             time.sleep(0.4)
             process.send_signal(signal.SIGTERM)
-            said, err = process.communicate(timeout=60)
+            said, err = process.communicate(timeout=600)
         self.assertEqual((process.returncode, err), (RESUMABLE, b""), said)
         self.assertEqual(self.statuses("all")[0], "interrupted")
-        self.assertIn("stopped and saved at step", logs())
+        self.assertIn("interrupted: saved at step", logs())
 
     def test_killed(self):
         for attempt in range(2):
             with self.running(RUN, "s.toml", "--out", "killed", "--jobs", "2", *LONG) as process:
                 self.wait_for(lambda: self.trained("killed") > attempt, process)
                 process.send_signal(signal.SIGKILL)
-                process.communicate(timeout=60)
+                process.communicate(timeout=600)
             self.assertEqual(process.returncode, -signal.SIGKILL)
         self.run_ok("s.toml", "--out", "killed", *LONG)  # at once: its runs may be saving still
         self.assert_same_sweep("killed", self.whole)
@@ -301,7 +294,7 @@ class Stopped(Sweep):
             self.wait_for(lambda: self.trained("orphan"), process)
             child, = self.children(process)
             process.send_signal(signal.SIGKILL)
-            process.communicate(timeout=60)
+            process.communicate(timeout=600)
         gone = lambda: not Path("/proc/%d" % child).exists() or " Z " in Path("/proc/%d/stat" % child).read_text()
         self.addCleanup(lambda: gone() or os.kill(child, signal.SIGKILL))
         self.wait_for(gone)
@@ -318,7 +311,7 @@ class Stopped(Sweep):
             time.sleep(0.3)
             self.assertIsNone(process.poll(), "the step was over too soon for this test")
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=300)
+            process.communicate(timeout=600)
         self.assertEqual(process.returncode, -signal.SIGINT)
 
 
@@ -326,11 +319,11 @@ class Shared(Sweep):
     def test_two_processes(self):
         self.run_ok("s.toml", "--out", "alone", "--quiet", "sweep.seeds=[1, 2, 3]")
         processes = [self.start(RUN, "s.toml", "--out", "shared", "--threads", "1", "sweep.seeds=[1, 2, 3]") for _ in range(2)]
-        said = [process.communicate(timeout=120) for process in processes]
+        said = [process.communicate(timeout=600) for process in processes]
         self.assertEqual([(process.returncode, err) for process, (_, err) in zip(processes, said)], [(0, b"")] * 2)
-        begun = [set(re.findall(rb"(?m)^\[(\d)\] begins", out)) for out, _ in said]
+        started = [set(re.findall(rb"(?m)^\[(\d)\] begins", out)) for out, _ in said]
         self.assertEqual(sum(out.count(b"] finished in") for out, _ in said), 6)
-        self.assertEqual(begun[0] | begun[1], {b"%d" % i for i in range(6)})
+        self.assertEqual(started[0] | started[1], {b"%d" % i for i in range(6)})
         for out, _ in said:
             self.assertIn(b"all 6 runs are finished", out)
         for line in self.index("shared"):
@@ -345,7 +338,7 @@ class Shared(Sweep):
             self.refused(RUN, "s.toml", "--out", "held", message="held/s is in use by a process with other settings of this sweep")
             self.refused(RUN, "s.toml", "--out", "held", "--restart", message="held/s is in use by another process")
             one.send_signal(signal.SIGTERM)
-            one.communicate(timeout=60)
+            one.communicate(timeout=600)
         self.assertEqual(len(ids), 4)
 
     def test_a_run_that_is_let_go_is_taken_up(self):
@@ -357,7 +350,7 @@ class Shared(Sweep):
                 self.assertEqual(self.statuses("let go")[0], "running")
                 time.sleep(0.3)
                 one.send_signal(signal.SIGKILL)
-                said, err = other.communicate(timeout=60)
+                said, err = other.communicate(timeout=600)
         self.assertEqual((other.returncode, err), (0, b""), said)
         self.assertEqual(json.loads((self.folder / "let go/s" / self.index("let go")[0]["id"] / "run.json").read_text())["sittings"], 2)
         self.run_ok("s.toml", "--out", "whole", "--quiet", *LONG)
@@ -398,7 +391,7 @@ class Asked(Sweep):
         self.refused(RUN, "s.toml", "--out", "one", message="one/s holds something else than a sweep of PopH")
 
     def test_shipped(self):
-        small = ("data.source=music", "data.window=16", "data.stride=64", "data.lowest_note=60", "data.notes=2", "model.octave_units=2", "train.epochs=1", "sweep.seeds=[1]")
+        small = ("data.source=music", "data.window=16", "data.lowest_note=60", "data.notes=2", "model.octave_units=2", "train.epochs=1", "sweep.seeds=[1]")
         found = sorted((SOURCE / "experiments/sweeps").glob("*.toml"))
         self.assertEqual([path.stem for path in found], ["attention", "losses", "orderings", "quick", "small_losses", "small_orderings", "small_orderings_and_leaks"])
         for path in found:

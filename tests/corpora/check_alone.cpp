@@ -6,11 +6,12 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "data/corpus.h"
+#include "data/reading/corpus.h"
+#include "data/reading/left_out.h"
 #include "tensor/error.h"
 
-// check_alone SOURCE FOLDER LIST: that each file of an archive or folder as tests/corpora/lakh_like.py makes it is read as when
-// it is read by itself from FOLDER: roll by roll, reason by reason. LIST is the .jsonl beside it.
+// check_alone SOURCE FOLDER LIST: that each file of an archive or folder as tests/corpora/lakh_like.py makes it is read
+// as when it is read by itself from FOLDER: roll by roll, reason by reason. LIST is the .jsonl beside it.
 namespace {
 
 using namespace poph;
@@ -29,9 +30,9 @@ std::string alone(const std::string& path, Roll& roll) {  // the reason; "": not
     DecodeReport report;
     roll = decode(midi, {}, &report);
     const bool sounds = roll.sounding_cells() > 0;
-    if (!sounds && report.dropped_notes > 0) return joined("all ", report.dropped_notes, " notes are out of range");
-    if (!midi.salvaged.empty()) return joined("midi: byte ", midi.salvaged_at, ": ", midi.salvaged);
-    return sounds ? "" : "no note sounds";
+    if (!sounds && report.dropped_notes > 0) return why_silent(report.dropped_notes, report.percussion_notes, {});
+    if (midi.damage != Damage::none) return joined("midi: byte ", midi.damage_at, ": ", words(midi.damage));
+    return sounds ? "" : why_silent(0, report.percussion_notes, {});
   } catch (const Error& error) {
     return error.what();
   }
@@ -44,12 +45,12 @@ void check(const std::string& source, const std::string& folder, const std::stri
   std::map<std::string, Found> found;
   for (const auto* split : {&corpus.train, &corpus.valid, &corpus.test})
     for (const Piece& piece : *split) found[piece.name].roll = piece.roll;
-  for (const auto* faults : {&corpus.skipped, &corpus.salvaged})
-    for (const Skipped& file : *faults) found[file.path.substr(source.size() + 1)].reason = file.reason;
+  for (const auto* list : {&corpus.skipped, &corpus.damaged})
+    for (const DamagedFile& file : *list) found[file.path.substr(source.size() + 1)].reason = file.reason;
 
   std::ifstream lines(list);
   std::set<std::string> seen;
-  int64_t undamaged = 0, salvaged = 0, skipped = 0;
+  int64_t undamaged = 0, damaged = 0, skipped = 0;
   for (std::string line; std::getline(lines, line);) {
     const auto about = nlohmann::json::parse(line);
     const std::string path = about["path"];
@@ -62,11 +63,12 @@ void check(const std::string& source, const std::string& folder, const std::stri
     require(static_cast<bool>(one.roll) == sounds && (!sounds || *one.roll == roll), path, ": another roll than alone");
     const bool whole = about["damage"] == "none";
     require(!whole || reason.empty() || reason.find(" out of range") != reason.npos, path, " is not damaged: ", reason);
-    (sounds ? reason.empty() ? undamaged : salvaged : skipped) += 1;
+    (sounds ? reason.empty() ? undamaged : damaged : skipped) += 1;
   }
   require(seen.size() == found.size(), found.size(), " files were read, expected ", seen.size());
-  std::printf("%s: %zu files read as alone: %lld without a fault, %lld damaged but read, %lld skipped\n", source.c_str(),
-              seen.size(), static_cast<long long>(undamaged), static_cast<long long>(salvaged), static_cast<long long>(skipped));
+  std::printf("%s: %zu files read as alone: %lld undamaged, %lld damaged but read, %lld skipped\n", source.c_str(),
+              seen.size(), static_cast<long long>(undamaged), static_cast<long long>(damaged),
+              static_cast<long long>(skipped));
 }
 
 }  // namespace

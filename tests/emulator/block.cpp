@@ -27,8 +27,8 @@ constexpr int most_shared_bytes = 227 << 10, shared_bytes_without_asking = 48 <<
 
 struct Abandoned {};  // unwinds the threads of a block that failed
 
-// A fiber that runs threads one after the other, and another one goes on with the rest when its thread waits. So a block without
-// barriers takes a single switch.
+// A fiber that runs threads one after the other, and another one goes on with the rest when its thread waits. So a
+// block without barriers takes a single switch.
 struct Worker {
   boost::context::fiber fiber;
   const void* stack = nullptr;  // its lowest address
@@ -78,7 +78,8 @@ class Block {
   // -- called by the threads
   Wait& wait(Wait wait) {
     Thread& thread = threads_[current_];
-    if (wait.mask && !(wait.mask >> lane() & 1)) fail("thread ", current_, " is not in the mask of its own ", text(wait));
+    if (wait.mask && !(wait.mask >> lane() & 1))
+      fail("thread ", current_, " is not in the mask of its own ", text(wait));
     thread.wait = wait;
     thread.state = Thread::waiting;
     const int self = current_;
@@ -113,7 +114,7 @@ class Block {
   // -- fibers, with what AddressSanitizer must know about each switch
   Worker& idle_worker() {
     if (idle_.empty()) {
-      auto* worker = new Worker;  // kept for good
+      auto* worker = new Worker;  // never deleted
       boost::context::protected_fixedsize_stack stacks(stack_bytes);
       boost::context::stack_context stack = stacks.allocate();
       worker->stack = static_cast<char*>(stack.sp) - stack.size;
@@ -181,7 +182,8 @@ class Block {
     if (std::all_of(threads_.begin(), threads_.end(), at_barrier)) return release_block();
     bool any = false;
     for (size_t thread = 0; thread < threads_.size(); ++thread)
-      if (is_waiting(threads_[thread]) && threads_[thread].wait.mask && missing_lane(thread) < 0) any = release_lanes(thread);
+      if (is_waiting(threads_[thread]) && threads_[thread].wait.mask && missing_lane(thread) < 0)
+        any = release_lanes(thread);
     const auto stuck = std::find_if(threads_.begin(), threads_.end(), is_waiting);
     if (!any && stuck != threads_.end()) describe(stuck - threads_.begin());
     return any;
@@ -190,7 +192,8 @@ class Block {
   bool release_block() {
     for (size_t i = 0; i < threads_.size(); ++i) {
       if (!same_place(threads_[i].wait, threads_[0].wait))
-        note("threads 0 and ", i, " are at different barriers: ", text(threads_[0].wait), " and ", text(threads_[i].wait));
+        note("threads 0 and ", i, " are at different barriers: ", text(threads_[0].wait), " and ",
+             text(threads_[i].wait));
       threads_[i].state = Thread::ready;
     }
     return true;
@@ -201,7 +204,8 @@ class Block {
            !std::strcmp(a.where.file_name(), b.where.file_name());
   }
 
-  // A thread of the mask that may still come to the call and has not: -1 if there is none. Those that ended take no part.
+  // A thread of the mask that may still come to the call and has not: -1 if there is none. Those that ended take no
+  // part.
   int missing_lane(size_t thread) const {
     const Wait& wait = threads_[thread].wait;
     const size_t first = thread / warpSize * warpSize;
@@ -244,7 +248,7 @@ class Block {
   const Launch* launch_ = nullptr;
   std::vector<int> order_;
   std::vector<Thread> threads_;
-  size_t next_ = 0;  // the first of order_ that has not begun
+  size_t next_ = 0;  // the first of order_ that has not started
   int current_ = 0;
   std::string fault_;
   std::vector<Worker*> idle_;
@@ -306,8 +310,8 @@ Lanes wait_for_lanes(const char* call, unsigned mask, uint64_t value, Where wher
 }
 
 void fault(const char* call, Where where, const char* what, unsigned number) {
-  the_block().fail("thread ", the_block().current(), ": ", text({.call = call, .where = where, .lanes = {}}), " ", what, " ",
-                   number);
+  the_block().fail("thread ", the_block().current(), ": ", text({.call = call, .where = where, .lanes = {}}), " ", what,
+                   " ", number);
 }
 
 cudaError_t allow_shared_bytes(const void* kernel, int bytes) {
@@ -321,7 +325,8 @@ cudaError_t launch(const Launch& launch, cudaStream_t stream) {
   std::lock_guard lock(mutex());
   const auto size = [](const dim3& d) { return uint64_t{d.x} * d.y * d.z; };
   const auto allowed = allowed_shared_bytes().try_emplace(launch.kernel, shared_bytes_without_asking).first->second;
-  if (size(launch.block) < 1 || size(launch.block) > most_threads || size(launch.grid) < 1 || size(launch.grid) > INT32_MAX)
+  if (size(launch.block) < 1 || size(launch.block) > most_threads || size(launch.grid) < 1 ||
+      size(launch.grid) > INT32_MAX)
     return report(cudaErrorInvalidConfiguration, "launch");
   if (launch.shared_bytes > static_cast<size_t>(allowed))
     return report(cudaErrorInvalidValue, "launch: more shared memory than allowed");

@@ -6,7 +6,8 @@
 #include "tensor/bf16.h"
 #include "tests/emulator/device.h"
 
-// Plain loops, so that AddressSanitizer sees each access. What is not asked for stays strict: the sizes that cuBLAS would refuse.
+// Plain loops, so that AddressSanitizer sees each access. What is not asked for stays strict: the sizes that cuBLAS
+// would refuse.
 struct cublasContext {
   cudaStream_t stream;
 };
@@ -18,13 +19,14 @@ using poph::bf16;
 template <class A, class T>
 A operand(T value, bool tf32) {
   if constexpr (std::is_same_v<T, float>)
-    if (tf32) return std::bit_cast<float>((std::bit_cast<uint32_t>(value) + 0x1000u) & 0xffffe000u);  // 10 bits of fraction
+    // 10 bits of fraction
+    if (tf32) return std::bit_cast<float>((std::bit_cast<uint32_t>(value) + 0x1000u) & 0xffffe000u);
   return static_cast<A>(value);
 }
 
 template <class In, class Out, class A>
-void multiply(bool ta, bool tb, int64_t m, int64_t n, int64_t k, A alpha, const In* a, int64_t lda, const In* b, int64_t ldb,
-              A beta, Out* c, int64_t ldc, bool tf32) {
+void multiply(bool ta, bool tb, int64_t m, int64_t n, int64_t k, A alpha, const In* a, int64_t lda, const In* b,
+              int64_t ldb, A beta, Out* c, int64_t ldc, bool tf32) {
   for (int64_t column = 0; column < n; ++column)
     for (int64_t row = 0; row < m; ++row) {
       A total = 0;
@@ -52,17 +54,19 @@ cublasStatus_t cublasSetWorkspace(cublasHandle_t, void* workspace, size_t) {
   return poph::emulator::is_device_memory(workspace) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
 }
 
-cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m, int n,
-                                          int k, const void* alpha, const void* a, cudaDataType_t a_type, int lda,
-                                          long long stride_a, const void* b, cudaDataType_t b_type, int ldb, long long stride_b,
-                                          const void* beta, void* c, cudaDataType_t c_type, int ldc, long long stride_c,
-                                          int batch, cublasComputeType_t compute, cublasGemmAlgo_t) {
+cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int m,
+                                          int n, int k, const void* alpha, const void* a, cudaDataType_t a_type,
+                                          int lda, long long stride_a, const void* b, cudaDataType_t b_type, int ldb,
+                                          long long stride_b, const void* beta, void* c, cudaDataType_t c_type, int ldc,
+                                          long long stride_c, int batch, cublasComputeType_t compute,
+                                          cublasGemmAlgo_t) {
   const bool ta = op_a == CUBLAS_OP_T, tb = op_b == CUBLAS_OP_T;
   if (m < 0 || n < 0 || k < 0 || batch < 0 || lda < std::max(1, ta ? k : m) || ldb < std::max(1, tb ? n : k) ||
       ldc < std::max(1, m))
     return CUBLAS_STATUS_INVALID_VALUE;
   const auto queue = [&]<class In, class Out, class A>(In, Out, A) {
-    const A factor = *static_cast<const A*>(alpha), kept = *static_cast<const A*>(beta);  // read now: the caller's are gone later
+    // read now: the caller's are gone later
+    const A factor = *static_cast<const A*>(alpha), share_of_c = *static_cast<const A*>(beta);
     const auto* x = static_cast<const In*>(a);
     const auto* y = static_cast<const In*>(b);
     auto* z = static_cast<Out*>(c);
@@ -70,8 +74,8 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation
     return poph::emulator::enqueue(handle->stream,
                                    [=] {
                                      for (int i = 0; i < batch; ++i)
-                                       multiply(ta, tb, m, n, k, factor, x + i * stride_a, lda, y + i * stride_b, ldb, kept,
-                                                z + i * stride_c, ldc, tf32);
+                                       multiply(ta, tb, m, n, k, factor, x + i * stride_a, lda, y + i * stride_b, ldb,
+                                                share_of_c, z + i * stride_c, ldc, tf32);
                                    }) == cudaSuccess
                ? CUBLAS_STATUS_SUCCESS
                : CUBLAS_STATUS_NOT_SUPPORTED;

@@ -8,15 +8,16 @@
 
 #include "cuda_runtime_api.h"
 
-// What kernels are written with. A block's threads are fibers: each runs until it waits at a barrier or a shuffle, or ends. In
-// which order they run changes from launch to launch, so that a missing barrier shows.
+// The device side of CUDA that kernels are written with. A block's threads are fibers: each runs until it waits at a
+// barrier or a shuffle, or ends. In which order they run changes from launch to launch, so that a missing barrier
+// shows.
 #define __global__
 #define __device__
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
-// ASan gives each variable its red zones, and the tag in its name leads it into the section that shared.ld makes, which is NaN
-// again for each block. (GCC ignores a section that is asked for within a template.)
+// ASan gives each variable its red zones, and the tag in its name leads it into the section that shared.ld makes, which
+// is NaN again for each block. (GCC ignores a section that is asked for within a template.)
 #define __shared__ static __attribute__((abi_tag("shared")))
 
 struct uint3 {
@@ -43,7 +44,8 @@ struct Lanes {  // what the lanes of a warp brought to a call
   uint64_t value[warpSize] = {};
 };
 Lanes wait_for_lanes(const char* call, unsigned mask, uint64_t value, Where where);
-[[noreturn]] void fault(const char* call, Where where, const char* what, unsigned number);  // ends the launch with an error
+// ends the launch with an error
+[[noreturn]] void fault(const char* call, Where where, const char* what, unsigned number);
 
 inline int lane() { return (threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % warpSize; }
 
@@ -92,7 +94,8 @@ template <class T>
 T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = warpSize,
                    poph::emulator::Where where = poph::emulator::Where::current()) {
   const int lane = poph::emulator::lane(), from = lane + static_cast<int>(by);
-  return poph::emulator::shuffle("__shfl_down_sync", mask, value, from >= (lane / width + 1) * width ? lane : from, where);
+  return poph::emulator::shuffle("__shfl_down_sync", mask, value, from >= (lane / width + 1) * width ? lane : from,
+                                 where);
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int bits, int width = warpSize,
@@ -100,7 +103,8 @@ T __shfl_xor_sync(unsigned mask, T value, int bits, int width = warpSize,
   const int lane = poph::emulator::lane(), from = lane ^ bits;
   return poph::emulator::shuffle("__shfl_xor_sync", mask, value, from / width > lane / width ? lane : from, where);
 }
-inline unsigned __ballot_sync(unsigned mask, int predicate, poph::emulator::Where where = poph::emulator::Where::current()) {
+inline unsigned __ballot_sync(unsigned mask, int predicate,
+                              poph::emulator::Where where = poph::emulator::Where::current()) {
   const poph::emulator::Lanes lanes = poph::emulator::wait_for_lanes("a vote", mask, predicate != 0, where);
   unsigned votes = 0;
   for (int i = 0; i < warpSize; ++i) votes |= static_cast<unsigned>(lanes.present >> i & lanes.value[i]) << i;

@@ -3,9 +3,9 @@
 #include <cstdint>
 
 // An emulated CUDA device for the tests: the part of NVIDIA's header of this name that PopH uses, with its numbers and
-// signatures. Work on a stream is only queued, and runs where the host waits for it, as late as on a busy device: code that does
-// not wait reads stale numbers. Host code that touches device memory stops with a report, as does a kernel that leaves its
-// blocks.
+// signatures. Work on a stream is only queued, and runs where the host waits for it, as late as on a busy device: code
+// that does not wait reads stale numbers. Host code that touches device memory stops with a report, as does a kernel
+// that leaves its blocks.
 enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorInvalidValue = 1,
@@ -19,8 +19,9 @@ enum cudaError_t {
   cudaErrorStreamCaptureInvalidated = 901,
   cudaErrorCapturedEvent = 907,
 };
-const char* cudaGetErrorString(cudaError_t error);  // NVIDIA's words, and in brackets what the last such error was about
-cudaError_t cudaGetLastError();                     // clears it
+// NVIDIA's words, and in brackets what the last such error was about
+const char* cudaGetErrorString(cudaError_t error);
+cudaError_t cudaGetLastError();  // clears it
 
 struct cudaDeviceProp {
   char name[256];
@@ -63,8 +64,16 @@ cudaError_t cudaEventQuery(cudaEvent_t event);  // lets the stream do one more p
 // -- graphs
 using cudaGraph_t = struct CUgraph_st*;
 using cudaGraphExec_t = struct CUgraphExec_st*;
-enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
-enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive, cudaStreamCaptureStatusInvalidated };
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal,
+  cudaStreamCaptureModeThreadLocal,
+  cudaStreamCaptureModeRelaxed
+};
+enum cudaStreamCaptureStatus {
+  cudaStreamCaptureStatusNone,
+  cudaStreamCaptureStatusActive,
+  cudaStreamCaptureStatusInvalidated
+};
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
@@ -76,9 +85,9 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
 
 namespace poph::emulator {
 
-// From here on in the stream's order, kernels and copies may touch the first `usable` bytes of a block of `size`, which are NaN
-// again, and nothing else of it. The caching allocator says so of its blocks: their rounded sizes would hide an access out of
-// bounds.
+// From here on in the stream's order, kernels and copies may touch the first `usable` bytes of a block of `size`, which
+// are NaN again, and nothing else of it. The caching allocator says so of its blocks: their rounded sizes would hide an
+// access out of bounds.
 void set_usable(cudaStream_t stream, void* block, size_t usable, size_t size);
 
 int64_t waits();  // how often the host has waited for the device

@@ -7,7 +7,7 @@
 
 #include "tests/emulator/cuda_runtime_api.h"
 
-// What the emulator's own files share.
+// Shared by the emulator's own files.
 namespace poph::emulator {
 
 std::recursive_mutex& mutex();  // held through every call
@@ -30,7 +30,8 @@ cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
 cudaError_t forbid_in_capture(const char* call);
 void finish_all_streams();
 
-// Work that fails throws this: the rest of the stream's work is dropped, and the call that waited for it returns an error.
+// Work that fails throws this: the rest of the stream's work is dropped, and the call that waited for it returns an
+// error.
 struct LaunchFailure : std::runtime_error {
   using std::runtime_error::runtime_error;
 };

@@ -48,10 +48,12 @@ void on_fault(int, siginfo_t* info, void*) {
 Memory& memory() {
   static Memory* the_memory = [] {
     auto* made = new Memory;
-    void* const mapped = mmap(nullptr, address_space + huge_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const mapped =
+        mmap(nullptr, address_space + huge_page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (mapped == MAP_FAILED) std::perror("emulated CUDA: mmap"), std::abort();
     made->base = reinterpret_cast<char*>(rounded_up(reinterpret_cast<size_t>(mapped), huge_page));
-    madvise(made->base, address_space, MADV_HUGEPAGE);  // rights change with every use of the device: fewer pages take less time
+    // rights change with every use of the device: fewer pages take less time
+    madvise(made->base, address_space, MADV_HUGEPAGE);
     return made;
   }();
   return *the_memory;
@@ -67,7 +69,8 @@ void watch_faults() {  // again and again: a test framework sets and resets hand
 }
 
 void protect(const Memory& m, int rights) {
-  if (m.used > 0 && mprotect(m.base, rounded_up(m.used, huge_page), rights)) std::perror("emulated CUDA: mprotect"), std::abort();
+  if (m.used > 0 && mprotect(m.base, rounded_up(m.used, huge_page), rights))
+    std::perror("emulated CUDA: mprotect"), std::abort();
 }
 
 }  // namespace
@@ -110,7 +113,8 @@ cudaError_t cudaMalloc(void** block, size_t bytes) {
   if (const cudaError_t error = forbid_in_capture("cudaMalloc")) return error;
   Memory& m = memory();
   const size_t room = rounded_up(bytes, alignment) + red_zone;
-  if (m.allocated + bytes > device_bytes || m.used + room > address_space) return report(cudaErrorMemoryAllocation, "cudaMalloc");
+  if (m.allocated + bytes > device_bytes || m.used + room > address_space)
+    return report(cudaErrorMemoryAllocation, "cudaMalloc");
   char* const made = m.base + m.used;
   m.used += room;
   m.allocated += bytes;
@@ -134,7 +138,8 @@ cudaError_t cudaFree(void* block) {
   memory().blocks.erase(found);
   ASAN_POISON_MEMORY_REGION(start, bytes);
   char* const first_page = memory().base + rounded_up(start - memory().base, 4096);
-  if (first_page + 4096 <= start + bytes) madvise(first_page, (start + bytes - first_page) / 4096 * 4096, MADV_DONTNEED);
+  if (first_page + 4096 <= start + bytes)
+    madvise(first_page, (start + bytes - first_page) / 4096 * 4096, MADV_DONTNEED);
   return cudaSuccess;
 }
 
@@ -152,7 +157,8 @@ cudaError_t cudaFreeHost(void* block) {
   std::lock_guard lock(mutex());
   if (!block) return cudaSuccess;
   if (const cudaError_t error = forbid_in_capture("cudaFreeHost")) return error;
-  if (memory().pinned.erase(block) == 0) return report(cudaErrorInvalidValue, "cudaFreeHost of what is no pinned block");
+  if (memory().pinned.erase(block) == 0)
+    return report(cudaErrorInvalidValue, "cudaFreeHost of what is no pinned block");
   std::free(block);
   return cudaSuccess;
 }

@@ -210,7 +210,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   event->captured = stream->capture != nullptr;
   event->stream = stream;
   if (event->captured) return cudaSuccess;
-  return enqueue(stream, [progress = event->progress, ticket = ++event->progress->recorded] { progress->reached = ticket; });
+  return enqueue(stream,
+                 [progress = event->progress, ticket = ++event->progress->recorded] { progress->reached = ticket; });
 }
 
 static cudaError_t refuse_event(cudaEvent_t event, const char* call) {
@@ -222,7 +223,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   std::lock_guard lock(mutex());
   if (const cudaError_t error = refuse_event(event, "cudaEventSynchronize")) return error;
   const Progress& progress = *event->progress;
-  return progress.recorded == 0 ? cudaSuccess : run_until(*event->stream, [&] { return progress.reached >= progress.recorded; });
+  return progress.recorded == 0 ? cudaSuccess
+                                : run_until(*event->stream, [&] { return progress.reached >= progress.recorded; });
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {

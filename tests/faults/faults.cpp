@@ -1,6 +1,6 @@
-// Preloaded into run_experiment: it counts and logs the calls that touch files below $FAULTS_ROOT, makes one of them (or all from
-// one on) go wrong, lets the clocks jump, an allocation fail, and threads be refused. README.md has the words of $FAULTS. It asks the kernel directly, so it needs no
-// other library's copy of a call.
+// Preloaded into run_experiment: it counts and logs the calls that touch files below $FAULTS_ROOT, makes one of them
+// (or all from one on) go wrong, lets the clocks jump, an allocation fail, and threads be refused. README.md has the
+// words of $FAULTS. It asks the kernel directly, so it needs no other library's copy of a call.
 #undef _FILE_OFFSET_BITS
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -23,13 +23,13 @@
 
 namespace {
 
-constexpr int most_files = 4096, most_processes = 256;
+constexpr int max_files = 4096, max_processes = 256;
 
 // In a file that all processes of a run map: how many calls and allocations there were, and who they are.
 struct Shared {
   int64_t calls, allocations;
   int processes;
-  pid_t process[most_processes];
+  pid_t process[max_processes];
 };
 
 struct Plan {
@@ -45,8 +45,8 @@ int64_t failing_allocation = -1;  // FAULTS_ALLOCATION=N: new fails the Nth time
 int64_t threads_left = -1;        // FAULTS_THREADS=N: the system has N more threads; -1: as many as it has
 const char* root = nullptr;
 int log_file = -1;
-bool ours[most_files];
-bool begun = false;  // main
+bool ours[max_files];
+bool in_main = false;  // main has been entered
 
 struct Name {
   const char* name;
@@ -57,10 +57,11 @@ constexpr Name names[] = {{"ENOSPC", ENOSPC}, {"EIO", EIO},      {"EROFS", EROFS
 
 void join() {
   const int place = __atomic_fetch_add(&shared->processes, 1, __ATOMIC_SEQ_CST);
-  if (place < most_processes) shared->process[place] = getpid();
+  if (place < max_processes) shared->process[place] = getpid();
 }
 
-// FAULTS=kill@12, torn@12, ENOSPC@12 (this call), ENOSPC@12+ (and all that follow), short@1+, EINTR@* (every second one), TERM@12
+// FAULTS=kill@12, torn@12, ENOSPC@12 (this call), ENOSPC@12+ (and all that follow), short@1+, EINTR@* (every second
+// one), TERM@12
 __attribute__((constructor)) void begin() {
   root = getenv("FAULTS_ROOT");
   const char* map = getenv("FAULTS_SHARED");
@@ -95,7 +96,7 @@ __attribute__((constructor)) void begin() {
 // KILL for every process of the run, the first one first, as where the machine is switched off.
 [[noreturn]] void kill_everyone() {
   const pid_t own = getpid();
-  for (int i = 0; i < shared->processes && i < most_processes; ++i) {
+  for (int i = 0; i < shared->processes && i < max_processes; ++i) {
     const pid_t process = shared->process[i];
     char path[64], name[32] = {};
     snprintf(path, sizeof path, "/proc/%d/comm", process);
@@ -141,14 +142,15 @@ Call next(const char* name, bool makes = false) {
   return call;
 }
 
-// A line: number, process, call, file descriptor, offset or flags, result, path, other path, data in hexadecimal digits.
+// A line: number, process, call, file descriptor, offset or flags, result, path, other path, data in hexadecimal
+// digits.
 void note(const Call& call, const char* name, int file, int64_t argument, int64_t result, const char* path = "",
           const char* other = "", const void* data = nullptr, size_t bytes = 0) {
   if (log_file < 0) return;
   const int before = errno;
   char* line = static_cast<char*>(malloc(2 * bytes + strlen(path) + strlen(other) + 200));
-  int length = sprintf(line, "%lld\t%d\t%s\t%d\t%lld\t%lld\t%s\t%s\t", static_cast<long long>(call.number), getpid(), name, file,
-                       static_cast<long long>(argument), static_cast<long long>(result), path, other);
+  int length = sprintf(line, "%lld\t%d\t%s\t%d\t%lld\t%lld\t%s\t%s\t", static_cast<long long>(call.number), getpid(),
+                       name, file, static_cast<long long>(argument), static_cast<long long>(result), path, other);
   const uint8_t* from = static_cast<const uint8_t*>(data);
   for (size_t i = 0; i < bytes; ++i) {
     line[length++] = "0123456789abcdef"[from[i] >> 4];
@@ -178,7 +180,7 @@ const char* own_path(int folder, const char* path, char (&buffer)[4096]) {
   return below_root(buffer) ? buffer : nullptr;
 }
 
-bool is_ours(int file) { return shared && file >= 0 && file < most_files && ours[file]; }
+bool is_ours(int file) { return shared && file >= 0 && file < max_files && ours[file]; }
 
 int64_t failed(const Call& call, const char* name, int file, const char* path = "") {
   note(call, name, file, 0, -1, path);
@@ -193,7 +195,7 @@ int open_at(int folder, const char* path, int flags, mode_t mode) {
   if (own) call = next(flags & O_DIRECTORY ? "open folder" : "open", flags & (O_CREAT | O_WRONLY | O_RDWR));
   if (call.error) return static_cast<int>(failed(call, "open", -1, own));
   const int file = static_cast<int>(syscall(SYS_openat, folder, path, flags, mode));
-  if (file >= 0 && file < most_files) ours[file] = own;
+  if (file >= 0 && file < max_files) ours[file] = own;
   if (own) note(call, "open", file, flags, file, own);
   return file;
 }
@@ -226,9 +228,11 @@ ssize_t read_at(int file, void* data, size_t bytes, int64_t offset) {
 }
 
 template <class Real>
-int on_path(const char* name, int folder, const char* path, int other_folder, const char* other, int flags, const Real& real) {
+int on_path(const char* name, int folder, const char* path, int other_folder, const char* other, int flags,
+            const Real& real) {
   char buffer[4096], other_buffer[4096];
-  const char *own = own_path(folder, path, buffer), *own_other = other ? own_path(other_folder, other, other_buffer) : nullptr;
+  const char *own = own_path(folder, path, buffer),
+             *own_other = other ? own_path(other_folder, other, other_buffer) : nullptr;
   if (!own) return real();
   const Call call = next(name, true);
   if (call.error) return static_cast<int>(failed(call, name, -1, own));
@@ -247,8 +251,9 @@ int on_file(const char* name, int file, int64_t argument, const Real& real) {
   return result;
 }
 
-// -- the clocks. FAULTS_CLOCK=jump: each reading of the time of day is up to ten years off, forwards and backwards, and the
-// steady clock loses up to ten minutes at a reading now and then, as on a machine that sleeps. FAULTS_CLOCK=still: neither moves.
+// -- the clocks. FAULTS_CLOCK=jump: each reading of the time of day is up to ten years off, forwards and backwards, and
+// the steady clock loses up to ten minutes at a reading now and then, as on a machine that sleeps. FAULTS_CLOCK=still:
+// neither moves.
 timespec clock_of(clockid_t which) {
   static const char* wanted = getenv("FAULTS_CLOCK");
   timespec now{};
@@ -266,7 +271,8 @@ timespec clock_of(clockid_t which) {
 }
 
 void* allocated(size_t bytes, size_t alignment) {
-  const bool fails = begun && shared && __atomic_add_fetch(&shared->allocations, 1, __ATOMIC_SEQ_CST) == failing_allocation;
+  const bool fails =
+      in_main && shared && __atomic_add_fetch(&shared->allocations, 1, __ATOMIC_SEQ_CST) == failing_allocation;
   void* block = nullptr;
   if (fails || posix_memalign(&block, alignment, bytes ? bytes : 1) != 0) throw std::bad_alloc();
   return block;
@@ -276,20 +282,26 @@ void* allocated(size_t bytes, size_t alignment) {
 
 void* operator new(size_t bytes) { return allocated(bytes, alignof(max_align_t)); }
 void* operator new[](size_t bytes) { return allocated(bytes, alignof(max_align_t)); }
-void* operator new(size_t bytes, std::align_val_t alignment) { return allocated(bytes, static_cast<size_t>(alignment)); }
-void* operator new[](size_t bytes, std::align_val_t alignment) { return allocated(bytes, static_cast<size_t>(alignment)); }
+void* operator new(size_t bytes, std::align_val_t alignment) {
+  return allocated(bytes, static_cast<size_t>(alignment));
+}
+void* operator new[](size_t bytes, std::align_val_t alignment) {
+  return allocated(bytes, static_cast<size_t>(alignment));
+}
 
 extern "C" {
 
 int (*real_main)(int, char**, char**) = nullptr;
 int noted_main(int count, char** words, char** environment) {
-  begun = true;
+  in_main = true;
   return real_main(count, words, environment);
 }
-int __libc_start_main(int (*main)(int, char**, char**), int count, char** words, void (*init)(), void (*fini)(), void (*loader)(), void* stack) {
+int __libc_start_main(int (*main)(int, char**, char**), int count, char** words, void (*init)(), void (*fini)(),
+                      void (*loader)(), void* stack) {
   real_main = main;
   using Start = int (*)(int (*)(int, char**, char**), int, char**, void (*)(), void (*)(), void (*)(), void*);
-  return reinterpret_cast<Start>(dlsym(RTLD_NEXT, "__libc_start_main"))(noted_main, count, words, init, fini, loader, stack);
+  return reinterpret_cast<Start>(dlsym(RTLD_NEXT, "__libc_start_main"))(noted_main, count, words, init, fini, loader,
+                                                                        stack);
 }
 
 int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*work)(void*), void* argument) noexcept {
@@ -322,7 +334,7 @@ OPENAT(openat)
 OPENAT(openat64)
 
 int close(int file) {
-  if (file >= 0 && file < most_files && ours[file]) {
+  if (file >= 0 && file < max_files && ours[file]) {
     ours[file] = false;
     note({}, "close", file, 0, 0);
   }
@@ -331,7 +343,9 @@ int close(int file) {
 
 ssize_t write(int file, const void* data, size_t bytes) { return write_at(file, data, bytes, -1); }
 ssize_t pwrite(int file, const void* data, size_t bytes, off_t offset) { return write_at(file, data, bytes, offset); }
-ssize_t pwrite64(int file, const void* data, size_t bytes, off64_t offset) { return write_at(file, data, bytes, offset); }
+ssize_t pwrite64(int file, const void* data, size_t bytes, off64_t offset) {
+  return write_at(file, data, bytes, offset);
+}
 ssize_t read(int file, void* data, size_t bytes) { return read_at(file, data, bytes, -1); }
 ssize_t pread(int file, void* data, size_t bytes, off_t offset) { return read_at(file, data, bytes, offset); }
 ssize_t pread64(int file, void* data, size_t bytes, off64_t offset) { return read_at(file, data, bytes, offset); }

@@ -19,21 +19,21 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from sittings import (POPH, RESUMABLE, SANITIZED, Fault, Sitting, check_finished, check_folder, check_same, cli, finish, outcome, outcomes, require, saved_epoch, wait_until,
+from sessions import (POPH, RESUMABLE, SANITIZED, Fault, Session, check_finished, check_folder, check_same, cli, finish, outcome, outcomes, require, saved_epoch, wait_until,
                       workplace)
 
 REASONS = {"ENOSPC": "No space left on device", "EIO": "Input/output error", "EROFS": "Read-only file system", "EDQUOT": "Disk quota exceeded"}
 ENDLESS = ("train.epochs=1000000", "train.patience=1000000")
-HEAVY = ("train.epochs=2", "data.lowest_note=36", "data.notes=48", "model.octave_units=16", "data.stride=4", "train.batch=16",
+HEAVY = ("train.epochs=2", "data.lowest_note=36", "data.notes=48", "model.octave_units=16", "train.batch=16",
          "model.blocks=[{kind='lstm_time',units=128},{kind='lstm_notes',units=128}]")
-WIDE = ("train.epochs=1", "data.lowest_note=36", "data.notes=48", "data.window=48", "data.stride=64", "train.batch=16",
+WIDE = ("train.epochs=1", "data.lowest_note=36", "data.notes=48", "data.window=48", "train.batch=16",
         "model.blocks=[{kind='lstm_time',units=96},{kind='lstm_notes',units=64}]")  # a single step, of some hundred megabytes
 
 
-def one_line(sitting, pattern):
-    found = re.fullmatch(r"run_experiment: [^\n]+\n", sitting.err) and re.search(pattern, sitting.err)
-    require(found, "one line with", pattern, "was expected:", sitting.err)
-    require(sitting.code == 1, "exit code", sitting.code)
+def one_line(session, pattern):
+    found = re.fullmatch(r"run_experiment: [^\n]+\n", session.err) and re.search(pattern, session.err)
+    require(found, "one line with", pattern, "was expected:", session.err)
+    require(session.code == 1, "exit code", session.code)
 
 
 class Faults:
@@ -58,14 +58,14 @@ class Faults:
         for error, reason in REASONS.items():
             for number in sorted(self.random.sample(range(1, len(self.calls) + 1), min(self.each, len(self.calls)))):
                 for on in ("", "+"):
-                    sitting = Sitting(self.folder, "errors", faults="%s@%d%s" % (error, number, on))
+                    session = Session(self.folder, "errors", faults="%s@%d%s" % (error, number, on))
                     what = "%s%s at %s" % (error, " from then on" if on else "", self.calls[number - 1])
                     try:
-                        if sitting.code:
-                            one_line(sitting, r"(cannot \w+ .*|error: .*)" + reason)
+                        if session.code:
+                            one_line(session, r"(cannot \w+ .*|error: .*)" + reason)
                             self.done[error + ": refused"] += 1
                         else:  # a log line, or a page that can be made again
-                            require(sitting.err == "", sitting.err)
+                            require(session.err == "", session.err)
                             self.done[error + ": did without"] += 1
                         self.go_on("errors")
                     except Fault as fault:
@@ -74,8 +74,8 @@ class Faults:
     def interruptions(self):
         """Calls that a signal interrupts, or that take a part of what they are given: nobody notices."""
         for faults in ("EINTR@*", "short@1+", "short@*"):
-            sitting = Sitting(self.folder, "parts", faults=faults)
-            require((sitting.code, sitting.err) == (0, ""), faults, sitting.err)
+            session = Session(self.folder, "parts", faults=faults)
+            require((session.code, session.err) == (0, ""), faults, session.err)
             self.go_on("parts")
             self.done["interrupted and partial calls"] += len(self.calls)
 
@@ -84,15 +84,15 @@ class Faults:
         for name in ("INT", "TERM", "HUP", "USR1"):
             for number in sorted(self.random.sample(range(1, len(self.calls) + 1), min(self.each, len(self.calls)))):
                 heard = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)}  # nohup's heirs ignore it
-                sitting = Sitting(self.folder, "signals", faults="%s@%d" % (name, number), options=heard)
+                session = Session(self.folder, "signals", faults="%s@%d" % (name, number), options=heard)
                 what = "%s at %s:" % (name, self.calls[number - 1])
-                require(sitting.err == "", what, sitting.err)
-                require(sitting.code in (0, RESUMABLE), what, "exit code", sitting.code)
-                stopped = re.findall(r"(?m)^stopped and saved at step \d+\. The same command goes on from here; ", sitting.out)
-                require(len(stopped) == (sitting.code == RESUMABLE), what, sitting.out)
+                require(session.err == "", what, session.err)
+                require(session.code in (0, RESUMABLE), what, "exit code", session.code)
+                stopped = re.findall(r"(?m)^interrupted: saved at step \d+\. The same command resumes it; ", session.out)
+                require(len(stopped) == (session.code == RESUMABLE), what, session.out)
                 status = json.loads((self.folder / "signals/x/run.json").read_text())["status"]
-                require(status == ("interrupted" if sitting.code else "finished"), what, "status", status)
-                self.done[name + (": stopped" if sitting.code else ": came too late")] += 1
+                require(status == ("interrupted" if session.code else "finished"), what, "status", status)
+                self.done[name + (": stopped" if session.code else ": came too late")] += 1
                 self.go_on("signals")
         for _ in range(self.each):  # twice, with a moment between: at once
             gap, delay = self.random.uniform(0.06, 0.2), self.random.uniform(0, 0.3)
@@ -103,12 +103,12 @@ class Faults:
                 time.sleep(gap)
                 process.send_signal(signal.SIGINT)
             words = ("x.toml", *HEAVY)
-            sitting = Sitting(self.folder, "twice", words, after=twice)
-            require(sitting.code in (-signal.SIGINT, RESUMABLE) and sitting.err == "", "INT twice:", sitting.code, sitting.err)
-            self.done["INT twice: " + ("left at once" if sitting.code < 0 else "had saved by then")] += 1
+            session = Session(self.folder, "twice", words, after=twice)
+            require(session.code in (-signal.SIGINT, RESUMABLE) and session.err == "", "INT twice:", session.code, session.err)
+            self.done["INT twice: " + ("left at once" if session.code < 0 else "had saved by then")] += 1
             if (self.folder / "twice").exists():
                 check_folder(self.folder / "twice")
-        nohup = Sitting(self.folder, "nohup", after=lambda process: (time.sleep(0.1), process.send_signal(signal.SIGHUP)),
+        nohup = Session(self.folder, "nohup", after=lambda process: (time.sleep(0.1), process.send_signal(signal.SIGHUP)),
                         options={"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)})
         require((nohup.code, nohup.err) == (0, ""), "HUP under nohup:", nohup.code, nohup.err)
         self.go_on("nohup")
@@ -120,7 +120,8 @@ class Faults:
 
     def folders(self):
         """The run's folder is removed, or another's is put in its place, while it is at work."""
-        for moment, words in (("epoch 2:", ENDLESS), ("composing", ("generate.bars=3000", "generate.pieces=1"))):
+        bars = 300 if SANITIZED else 3000   # that take longer than removing the folder
+        for moment, words in (("epoch 2:", ENDLESS), ("composing", (f"generate.bars={bars}", "generate.pieces=1"))):
             def remove(process, moment=moment):
                 if moment == "composing":
                     wait_until(lambda: saved_epoch(self.folder / "gone/x") == 3)
@@ -128,9 +129,9 @@ class Faults:
                 else:
                     wait_until(lambda: any(line.startswith(moment) for line in iter(process.stdout.readline, "")))
                 self.remove("gone")
-            sitting = Sitting(self.folder, "gone", ("x.toml", *words), after=remove, log=False)
-            one_line(sitting, "cannot write .*gone/x")
-            require(not (self.folder / "gone").exists(), "it made its folder anew:", list((self.folder / "gone").rglob("*")))
+            session = Session(self.folder, "gone", ("x.toml", *words), after=remove, log=False)
+            one_line(session, "cannot write .*gone/x")
+            require(not (self.folder / "gone").exists(), "it made its folder again:", list((self.folder / "gone").rglob("*")))
             self.go_on("gone")
             self.done["folder removed"] += 1
 
@@ -138,16 +139,16 @@ class Faults:
             wait_until(lambda: saved_epoch(self.folder / "replaced/x") >= 2)
             os.rename(self.folder / "replaced/x", self.folder / "moved")
             finish(self.folder, "replaced")
-        sitting = Sitting(self.folder, "replaced", ("x.toml", *ENDLESS), after=replace, log=False)
-        one_line(sitting, "cannot write into the folder .*replaced/x: it was removed or replaced while this run was at work")
+        session = Session(self.folder, "replaced", ("x.toml", *ENDLESS), after=replace, log=False)
+        one_line(session, "cannot write into the folder .*replaced/x: it was removed or replaced while this run was at work")
         self.go_on("replaced")
         self.done["folder replaced"] += 1
 
         def remove_sweep(process):
             wait_until(lambda: list((self.folder / "sweep/s").glob("*/metrics.jsonl")))
             self.remove("sweep")
-        sitting = Sitting(self.folder, "sweep", ("s.toml", *ENDLESS), after=remove_sweep, log=False)
-        one_line(sitting, "cannot write .*sweep/s")
+        session = Session(self.folder, "sweep", ("s.toml", *ENDLESS), after=remove_sweep, log=False)
+        one_line(session, "cannot write .*sweep/s")
         shutil.rmtree(self.folder / "sweep", ignore_errors=True)
         finish(self.folder, "sweep", ("s.toml",))
         shutil.rmtree(self.folder / "sweep")
@@ -162,8 +163,8 @@ class Faults:
                 return Path("/proc/%d/task/%d/children" % (process.pid, process.pid)).read_text().split()
             wait_until(lambda: list((self.folder / "killed/s").glob("*/metrics.jsonl")) and children())
             os.kill(int(children()[0]), signal.SIGKILL)
-        sitting = Sitting(self.folder, "killed", ("s.toml",), after=kill_a_run, log=False)
-        one_line(sitting, r"1 of 4 runs failed; --retry-failed tries them again; the first: .*signal 9 \(Killed\): out of memory\?$")
+        session = Session(self.folder, "killed", ("s.toml",), after=kill_a_run, log=False)
+        one_line(session, r"1 of 4 runs failed; --retry-failed tries them again; the first: .*signal 9 \(Killed\): out of memory\?$")
         check_folder(self.folder / "killed")
         finish(self.folder, "killed", ("s.toml", "--retry-failed"))
         check_same(outcomes(self.folder / "killed/s"), outcomes(self.folder / "sweep whole/s"))
@@ -174,7 +175,7 @@ class Faults:
 
         def with_room(kilobytes):
             limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (kilobytes << 10,) * 2)}
-            return Sitting(self.folder, "memory", words, log=False, options=limit)
+            return Session(self.folder, "memory", words, log=False, options=limit)
         whole = finish(self.folder, "memory enough", words)
         enough, least = 2 << 20, 0
         while enough - least > 16384:  # where it is just enough, and where the program starts at all
@@ -183,13 +184,13 @@ class Faults:
             shutil.rmtree(self.folder / "memory", ignore_errors=True)
             enough, least = (middle, least) if code == 0 else (enough, middle)
         for room in sorted({int(enough * share) for share in [1 - 0.5 * i / self.each / 2 for i in range(2 * self.each)]}):
-            sitting = with_room(room)
-            if sitting.code == 0:
+            session = with_room(room)
+            if session.code == 0:
                 self.done["memory: enough"] += 1
-            elif "error while loading shared libraries" in sitting.err or sitting.code == 127:
+            elif "error while loading shared libraries" in session.err or session.code == 127:
                 self.done["memory: too little to start"] += 1
             else:
-                one_line(sitting, "out of memory|Cannot allocate memory|Resource temporarily unavailable")
+                one_line(session, "out of memory|Cannot allocate memory|Resource temporarily unavailable")
                 self.done["memory: refused"] += 1
             if (self.folder / "memory/x").exists():
                 self.go_on("memory", words=words, expected=outcome(self.folder / "memory enough/x"))
@@ -211,9 +212,9 @@ class Faults:
     def reading(self, source, cache, **more):
         """What poph data says of it, but for how long it took and what became of the cache."""
         words = ("data", source, "--json", "--threads", "3", "data.lowest_note=60", "data.notes=12")
-        sitting = Sitting(self.folder, "nothing", words, program=POPH, limit=60, POPH_CACHE=self.folder / cache, **more)
-        sitting.said = {key: value for key, value in json.loads(sitting.out or "{}").items() if "second" not in key and key != "remarks"}
-        return sitting
+        session = Session(self.folder, "nothing", words, program=POPH, limit=60, POPH_CACHE=self.folder / cache, **more)
+        session.said = {key: value for key, value in json.loads(session.out or "{}").items() if "second" not in key and key != "remarks"}
+        return session
 
     def allocations(self):
         """An allocation fails, any: a run ends in a line and goes on; what is read is neither skipped nor kept so in the cache."""
@@ -223,12 +224,12 @@ class Faults:
         shutil.rmtree(self.folder / "counted")
         for number in sorted(self.random.sample(range(1, total + 1), 6 * self.each)):
             try:
-                sitting = Sitting(self.folder, "allocations", FAULTS_ALLOCATION=number)
-                if sitting.code:
-                    one_line(sitting, "out of memory|Cannot allocate memory")
+                session = Session(self.folder, "allocations", FAULTS_ALLOCATION=number)
+                if session.code:
+                    one_line(session, "out of memory|Cannot allocate memory")
                 else:
-                    require(sitting.err == "", sitting.err)
-                self.done["an allocation of a run fails: " + ("refused" if sitting.code else "did without")] += 1
+                    require(session.err == "", session.err)
+                self.done["an allocation of a run fails: " + ("refused" if session.code else "did without")] += 1
                 self.go_on("allocations")
             except Fault as fault:
                 raise Fault("allocation %d of %d: %s" % (number, total, fault))
@@ -238,14 +239,14 @@ class Faults:
             require(whole.code == 0 and whole.said["skipped"] == 4 and len(list((self.folder / "cache of the whole").iterdir())) > 0, whole.out, whole.err)
             for number in sorted(self.random.sample(range(1, whole.allocations + 1), 10 * self.each)):
                 what = "%s: allocation %d of %d:" % (source, number, whole.allocations)
-                sitting = self.reading(source, "cache", FAULTS_ALLOCATION=number)
-                if sitting.code:
-                    require(sitting.code == 1 and re.fullmatch(r"poph: [^\n]*(out of memory|Cannot allocate memory)[^\n]*\n", sitting.err), what, sitting.code, sitting.err)
+                session = self.reading(source, "cache", FAULTS_ALLOCATION=number)
+                if session.code:
+                    require(session.code == 1 and re.fullmatch(r"poph: [^\n]*(out of memory|Cannot allocate memory)[^\n]*\n", session.err), what, session.code, session.err)
                 else:
-                    require(re.fullmatch(r"(poph: [^\n]*\n)?", sitting.err) and sitting.said == whole.said, what, [sitting.err, sitting.said, whole.said])
-                self.done["an allocation of a reader fails: " + ("refused" if sitting.code else "did without")] += 1
-                sitting = self.reading(source, "cache")
-                require((sitting.code, sitting.err) == (0, "") and sitting.said == whole.said, what, "afterwards:", sitting.err, sitting.out)
+                    require(re.fullmatch(r"(poph: [^\n]*\n)?", session.err) and session.said == whole.said, what, [session.err, session.said, whole.said])
+                self.done["an allocation of a reader fails: " + ("refused" if session.code else "did without")] += 1
+                session = self.reading(source, "cache")
+                require((session.code, session.err) == (0, "") and session.said == whole.said, what, "afterwards:", session.err, session.out)
                 shutil.rmtree(self.folder / "cache", ignore_errors=True)
 
     def threads(self):
@@ -254,21 +255,21 @@ class Faults:
         for source in ("m.tar.gz", "m"):
             whole = self.reading(source, "cache of the whole")
             for left in ("0", "1"):
-                sitting = self.reading(source, "cache of " + left, FAULTS_THREADS=left)
-                require((sitting.code, sitting.err) == (0, "") and sitting.said == whole.said, source, left, sitting.err, sitting.out)
+                session = self.reading(source, "cache of " + left, FAULTS_THREADS=left)
+                require((session.code, session.err) == (0, "") and session.said == whole.said, source, left, session.err, session.out)
                 self.done["threads: too few"] += 1
 
     def clocks(self):
         """Clocks that jump forwards and backwards, or stand still; lines of the log, times and locks do not mind."""
         for clock in ("jump", "still"):
             for number in (self.random.randint(1, len(self.calls)) for _ in range(self.each)):
-                Sitting(self.folder, "clocks", faults="kill@%d" % number, clock=clock)
-                sitting = Sitting(self.folder, "clocks", clock=clock)
-                require((sitting.code, sitting.err) == (0, ""), clock, sitting.err)
+                Session(self.folder, "clocks", faults="kill@%d" % number, clock=clock)
+                session = Session(self.folder, "clocks", clock=clock)
+                require((session.code, session.err) == (0, ""), clock, session.err)
                 run = self.folder / "clocks/x"
                 times = [json.loads(line)["time_s"] for line in (run / "metrics.jsonl").read_text().splitlines()]
                 require(times == sorted(times) and times[0] >= 0, "times:", times)
-                said = sitting.out + (run / "log.txt").read_text()
+                said = session.out + (run / "log.txt").read_text()
                 odd = re.search(r"(?i).*((?<![\w.])-\d+(\.\d+)? (s|min|h)\b|\bnan\b|\binf\b|\d{6,} h).*", said)
                 require(not odd, "an odd time:", odd and odd[0])
                 require("finished already" in finish(self.folder, "clocks").out, "it was done again")
@@ -277,11 +278,11 @@ class Faults:
 
         def second(process):
             wait_until(lambda: (self.folder / "lock/x/metrics.jsonl").exists())
-            other = Sitting(self.folder, "lock", clock="jump")
+            other = Session(self.folder, "lock", clock="jump")
             one_line(other, r"lock/x is in use by process %d on \S+: wait for it" % process.pid)
             process.send_signal(signal.SIGTERM)
-        sitting = Sitting(self.folder, "lock", ("x.toml", *ENDLESS), clock="jump", after=second, log=False)
-        require(sitting.code == RESUMABLE, sitting.code, sitting.err)
+        session = Session(self.folder, "lock", ("x.toml", *ENDLESS), clock="jump", after=second, log=False)
+        require(session.code == RESUMABLE, session.code, session.err)
         shutil.rmtree(self.folder / "lock")
         self.done["clocks that jump, and two processes"] += 1
 
@@ -295,11 +296,11 @@ class Faults:
                 self.done["disks: none can be mounted here"] += 1
                 return
             try:
-                sitting = Sitting(self.folder, "disk")
-                if sitting.code:
-                    one_line(sitting, "cannot .*No space left on device")
+                session = Session(self.folder, "disk")
+                if session.code:
+                    one_line(session, "cannot .*No space left on device")
                 check_folder(out)
-                self.done["disks: " + ("full" if sitting.code else "large enough")] += 1
+                self.done["disks: " + ("full" if session.code else "large enough")] += 1
                 subprocess.run(["mount", "-o", "remount,size=16m", str(out)], check=True)
                 finish(self.folder, "disk")
                 check_finished(out)
@@ -320,7 +321,7 @@ def main():
     options = parser.parse_intermixed_args()
     seed = options.seed if options.seed is not None else random.randrange(1 << 32)
     print("seed", seed, flush=True)
-    begun = time.monotonic()
+    started = time.monotonic()
     with workplace() as folder:
         faults = Faults(folder, random.Random(seed), options.each)
         for name in options.names or CASES:
@@ -330,7 +331,7 @@ def main():
     for what, count in sorted(faults.done.items()):
         print("%5d  %s" % (count, what))
     print("%d starts in %d s: one line each, nothing lost, and all went on to the numbers of the run that was never disturbed" %
-          (Sitting.count, time.monotonic() - begun))
+          (Session.count, time.monotonic() - started))
 
 
 if __name__ == "__main__":

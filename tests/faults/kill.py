@@ -15,9 +15,9 @@ from collections import Counter
 from pathlib import Path
 
 import power
-from sittings import Sitting, check_finished, check_folder, check_same, epochs_said, finish, outcome, outcomes, require, saved_epoch, wait_until, workplace
+from sessions import Session, check_finished, check_folder, check_same, epochs_said, finish, outcome, outcomes, require, saved_epoch, wait_until, workplace
 
-LONGER = ("train.epochs=6", "train.patience=6", "data.stride=4", "generate.bars=8")  # for kills from outside: more to hit
+LONGER = ("train.epochs=6", "train.patience=6", "generate.bars=8")  # for kills from outside: more to hit
 
 
 def kind_of(call):
@@ -40,20 +40,20 @@ class Kills:
         before = saved_epoch(run)
         finished = (run / "run.json").exists() and json.loads((run / "run.json").read_text())["status"] == "finished"
         log = (run / "log.txt").read_bytes() if (run / "log.txt").exists() else b""
-        sitting = finish(self.folder, out, words)
+        session = finish(self.folder, out, words)
         if not finished:
             log = log[:log.rfind(b"\n") + 1]
             require((run / "log.txt").read_bytes().startswith(log + b"PopH "), "the log does not go on behind its last whole line")
         if finished:
-            require("finished already" in sitting.out and not epochs_said(sitting.out), "a finished run was done again:", sitting.out)
-        require(all(epoch > before for epoch in epochs_said(sitting.out)), "epochs were done again after epoch", before, ":", sitting.out)
+            require("finished already" in session.out and not epochs_said(session.out), "a finished run was done again:", session.out)
+        require(all(epoch > before for epoch in epochs_said(session.out)), "epochs were done again after epoch", before, ":", session.out)
 
     def at_calls(self, numbers, words, expected, torn):
         """A fresh run for each: killed at that call, or halfway through it where it writes."""
         for number in numbers:
             out = "at-%d" % number
-            sitting = Sitting(self.folder, out, words, faults="%s@%d" % ("torn" if torn else "kill", number))
-            require(sitting.code == -signal.SIGKILL, "it was to be killed at call", number, "but ended with", sitting.code)
+            session = Session(self.folder, out, words, faults="%s@%d" % ("torn" if torn else "kill", number))
+            require(session.code == -signal.SIGKILL, "it was to be killed at call", number, "but ended with", session.code)
             self.kills += 1
             self.again(out, words)
             self.compare(out, expected)
@@ -70,10 +70,10 @@ class Kills:
             kind = self.random.choice(("kill", "torn", "outside"))
             faults = "" if kind == "outside" else "%s@%d" % (kind, self.random.randint(1, calls))
             delay = self.random.uniform(0, 0.5)
-            sitting = Sitting(self.folder, out, words, faults=faults, log=False,
+            session = Session(self.folder, out, words, faults=faults, log=False,
                               after=(lambda process: (time.sleep(delay), process.kill())) if kind == "outside" else None)
-            require(sitting.code in (0, -signal.SIGKILL), "neither finished nor killed:", sitting.code, sitting.err)
-            if sitting.code == 0:
+            require(session.code in (0, -signal.SIGKILL), "neither finished nor killed:", session.code, session.err)
+            if session.code == 0:
                 break
             self.kills += 1
             self.hit["a run from outside" if kind == "outside" else "a run that went on before"] += 1
@@ -88,15 +88,15 @@ class Kills:
             faults = "" if kind == "outside" else "%s@%d" % (kind, self.random.randint(1, calls))
             delay = self.random.uniform(0, 1)
             after = (lambda process: self.kill_all(process, delay)) if kind == "outside" else None
-            sitting = Sitting(self.folder, out, words, faults=faults, log=False, after=after)
-            require(sitting.code in (0, -signal.SIGKILL), "neither finished nor killed:", sitting.code, sitting.err)
+            session = Session(self.folder, out, words, faults=faults, log=False, after=after)
+            require(session.code in (0, -signal.SIGKILL), "neither finished nor killed:", session.code, session.err)
             check_folder(self.folder / out) if (self.folder / out).exists() else None
             for run, files in done.items():
                 require(self.times(self.folder / out / "s" / run) == files, "a finished run was touched:", run)
             for run in (self.folder / out / "s").glob("*/run.json"):
                 if json.loads(run.read_text())["status"] == "finished":
                     done.setdefault(run.parent.name, self.times(run.parent))
-            if sitting.code == 0:
+            if session.code == 0:
                 break
             self.kills += 1
             self.hit["a sweep" + (" from outside" if kind == "outside" else "")] += 1
@@ -146,8 +146,8 @@ def power_failures(folder, calls, words, expected, count, generator):
         before = saved_epoch(out / "x")
         require(max(0, before) >= safe, "the checkpoint of epoch", safe, "was flushed, but what is there is of epoch", before)
         found["with epochs" if before > 0 else "with nothing to go on from"] += 1
-        sitting = finish(folder, "power", words)
-        require(all(epoch > before for epoch in epochs_said(sitting.out)), "epochs were done again after epoch", before, ":", sitting.out)
+        session = finish(folder, "power", words)
+        require(all(epoch > before for epoch in epochs_said(session.out)), "epochs were done again after epoch", before, ":", session.out)
         check_finished(out)
         check_same(outcome(out / "x"), expected)
         shutil.rmtree(out)
@@ -164,7 +164,7 @@ def main():
     seed = options.seed if options.seed is not None else random.randrange(1 << 32)
     print("seed", seed, flush=True)
     generator = random.Random(seed)
-    begun = time.monotonic()
+    started = time.monotonic()
     with workplace() as folder:
         kills = Kills(folder, generator)
         words = ("x.toml",)
@@ -204,7 +204,7 @@ def main():
         print("%5d  %s" % (count, what))
     failed = ", ".join("%d %s" % (count, what) for what, count in failures.items())
     print("%d kills and %d power failures (%s), %d starts in %d s: all ended as the run that was never disturbed" %
-          (kills.kills, options.power, failed, Sitting.count, time.monotonic() - begun))
+          (kills.kills, options.power, failed, Session.count, time.monotonic() - started))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import re
 import time
 from pathlib import Path
 
-from sittings import SANITIZED, Sitting, curves, require, workplace
+from sessions import SANITIZED, Session, curves, require, workplace
 
 HOURS = 72
 
@@ -38,15 +38,15 @@ def main():
     options = parser.parse_args()
     with workplace() as folder:
         run, found = folder / "long/x", []
-        words = ("x.toml", "--quiet", "train.batch=1", "data.stride=1", "data.window=8", "generate.bars=4")
-        said = Sitting(folder, "long", ("x.toml", *words[2:], "--dry-run")).out
+        words = ("x.toml", "--quiet", "train.batch=1", "data.window=8", "generate.bars=4")
+        said = Session(folder, "long", ("x.toml", *words[2:], "--dry-run")).out
         an_epoch = int(re.search(r"(\d+) steps an epoch", said)[1])
         epochs = max(6, -(-options.steps // an_epoch))
         words += ("train.epochs=%d" % epochs, "train.patience=%d" % epochs)
-        begun = time.monotonic()
-        sitting = Sitting(folder, "long", words, log=False, limit=3600, after=lambda process: watch(process, run, found))
-        seconds = time.monotonic() - begun
-        require((sitting.code, sitting.err) == (0, ""), sitting.code, sitting.err)
+        started = time.monotonic()
+        session = Session(folder, "long", words, log=False, limit=3600, after=lambda process: watch(process, run, found))
+        seconds = time.monotonic() - started
+        require((session.code, session.err) == (0, ""), session.code, session.err)
         steps = json.loads((run / "run.json").read_text())["steps"]
         require(steps == epochs * an_epoch, steps, "steps, expected", epochs * an_epoch)
 

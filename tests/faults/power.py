@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from sittings import Fault, require
+from sessions import Fault, require
 
 
 class File:

@@ -1,5 +1,7 @@
-#include "data/archive.h"
-#include "data/file_names.h"
+#include "data/reading/archive.h"
+#include "data/reading/file_names.h"
+#include "data/reading/midi_bytes.h"
+#include "data/reading/other_formats.h"
 #include "tests/fuzz/fuzz.h"
 
 // An archive from memory, with bounds that small inputs reach.
@@ -26,10 +28,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // A block more than the bound may have been expanded when it was seen.
   promise(bytes <= limits.free_expansion + limits.expansion * static_cast<int64_t>(size) + limits.member_bytes,
           "the expansion is bounded");
+  // The same bytes as a compressed or wrapped MIDI file.
+  reads([&] {
+    std::vector<uint8_t> buffer;
+    const MidiBytes file = unwrap("x.rmi", std::span(data, size), limits.free_expansion, buffer);
+    promise(std::ssize(file.bytes) <= std::max<int64_t>(limits.free_expansion, static_cast<int64_t>(size)),
+            "a compressed file expands to no more than its bound");
+    promise(other_format(file.bytes).size() < 400, "what a file is takes a line");
+  });
   return 0;
 }
 
-// libFuzzer's own changes, and a tar header's checksum mended two times of three: otherwise nothing behind it would be reached.
+// libFuzzer's own changes, and a tar header's checksum mended two times of three: otherwise nothing behind it would be
+// reached.
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
   size = LLVMFuzzerMutate(data, size, max_size);
   if (seed % 3 == 0 || size < 512 || data[0] == 'P' || data[0] == 0x1F) return size;

@@ -1,7 +1,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
-#include "data/chords.h"
+#include "data/music/chords.h"
 #include "tests/fuzz/fuzz.h"
 
 // A chord file to rolls, compared with what the JSON library makes of it by itself.
@@ -37,12 +37,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace poph;
   using namespace poph::fuzz;
   RollSettings settings;
-  if (hash_of(data, size) & 1) settings.lowest_note = 0, settings.notes = 128;
+  if (input_hash(data, size) & 1) settings.lowest_note = 0, settings.notes = 128;
   std::vector<ChordPiece> pieces;
   if (!reads([&] { pieces = parse_chords({data, size}, settings); })) return 0;
   int64_t steps = 0;
   for (const ChordPiece& piece : pieces) steps += piece.roll.steps();
-  promise(pieces.size() * 2 <= size && static_cast<size_t>(steps) * 2 <= size, "a piece and a step take two bytes or more");
+  promise(pieces.size() * 2 <= size && static_cast<size_t>(steps) * 2 <= size,
+          "a piece and a step take two bytes or more");
   check_pieces(pieces, nlohmann::json::parse(data, data + size), settings);
   return 0;
 }

@@ -5,15 +5,15 @@
 #include <fstream>
 #include <map>
 
-#include "experiments/config.h"
-#include "experiments/config_values.h"
-#include "experiments/sweep.h"
-#include "experiments/sweep_axes.h"
-#include "experiments/toml_tree.h"
+#include "experiments/config/config.h"
+#include "experiments/config/toml.h"
+#include "experiments/config/values.h"
+#include "experiments/sweep/axes.h"
+#include "experiments/sweep/sweep.h"
 #include "tests/fuzz/fuzz.h"
 
-// An experiment file: as TOML, as an experiment, as a file with what it extends, and as a sweep. A line "#-- NAME" in the input
-// begins another file beside it. Inputs that name a path outside their folder are not loaded from files.
+// An experiment file: as TOML, as an experiment, as a file with what it extends, and as a sweep. A line "#-- NAME" in
+// the input begins another file beside it. Inputs that name a path outside their folder are not loaded from files.
 namespace poph::fuzz {
 namespace {
 
@@ -38,13 +38,16 @@ Files split(std::string_view input) {
 }
 
 bool stays_inside(const Value& value) {
-  if (value.text.starts_with('/') || value.text.find("..") != std::string::npos) return false;
+  if (value.text.starts_with('/') || value.text.starts_with('~') || value.text.find("..") != std::string::npos)
+    return false;
   return std::all_of(value.items.begin(), value.items.end(), stays_inside);
 }
 
 class Folder {
  public:
-  Folder() : path_(fs::temp_directory_path() / ("fuzz_" + std::to_string(::getpid()))) { fs::create_directories(path_); }
+  Folder() : path_(fs::temp_directory_path() / ("fuzz_" + std::to_string(::getpid()))) {
+    fs::create_directories(path_);
+  }
   ~Folder() { fs::remove_all(path_); }
   std::string operator/(const std::string& name) const { return (path_ / name).string(); }
   void hold(const Files& files) const {
@@ -58,12 +61,13 @@ class Folder {
   fs::path path_;
 };
 
-// Whether there are few enough runs for thousands of inputs a second.
+// True if there are few enough runs for thousands of inputs a second.
 bool is_small(const std::string& file) {
-  const Values values = values_of_files(file);
+  const Values values = read_values(file);
   const auto axes = values.find("sweep.axes"), runs = values.find("sweep.runs"), seeds = values.find("sweep.seeds");
   if (axes != values.end() && combinations(read_axes(axes->second)) > 64) return false;
-  return (runs == values.end() || runs->second.integer <= 16) && (seeds == values.end() || seeds->second.items.size() <= 4);
+  return (runs == values.end() || runs->second.integer <= 16) &&
+         (seeds == values.end() || seeds->second.items.size() <= 4);
 }
 
 void check_sweep(const Folder& folder) {
@@ -73,7 +77,7 @@ void check_sweep(const Folder& folder) {
   if (!reads([&] { sweep = load_sweep(folder / "x.toml", {}, "/corpus"); }) || !sweep) return;
   promise(!sweep->runs.empty() && sweep->runs.size() == sweep->configurations * sweep->seeds,
           "every configuration has every seed");
-  const Files again{{"again.toml", sweep->text}};
+  const Files again{{"again.toml", sweep->text()}};
   folder.hold(again);
   promise(reads([&] {
             const auto same = load_sweep(folder / "again.toml", {}, "/corpus");
@@ -96,7 +100,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   bool inside = true;
   for (const auto& file : files) {
     Value tree;
-    if (reads([&] { tree = read_toml(file.second, file.first); })) inside = inside && stays_inside(tree);
+    if (reads([&] { tree = parse_toml(file.second, file.first); })) inside = inside && stays_inside(tree);
   }
   Config config;
   if (reads([&] { config = parse_config(files.at("x.toml"), "x.toml"); })) {

@@ -9,8 +9,8 @@
 #include "nn/safetensors.h"
 #include "tests/fuzz/fuzz.h"
 
-// A safetensors file: its header, its tensors, and both written again. An input of several files, with `between` between them, is
-// a checkpoint: weights and state, and after them perhaps the pair before.
+// A safetensors file: its header, its tensors, and both written again. An input of several files, with `between`
+// between them, is a checkpoint: weights and state, and after them perhaps the pair before.
 namespace poph::fuzz {
 namespace {
 
@@ -22,8 +22,9 @@ class MemoryFile {
   MemoryFile() : descriptor_(::memfd_create("input", MFD_CLOEXEC)) {}
   std::string path() const { return "/proc/self/fd/" + std::to_string(descriptor_); }
   void hold(std::string_view bytes) const {
-    promise(::ftruncate(descriptor_, 0) == 0 && ::pwrite(descriptor_, bytes.data(), bytes.size(), 0) == std::ssize(bytes),
-            "there is memory");
+    promise(
+        ::ftruncate(descriptor_, 0) == 0 && ::pwrite(descriptor_, bytes.data(), bytes.size(), 0) == std::ssize(bytes),
+        "there is memory");
   }
 
  private:
@@ -58,12 +59,14 @@ void check_file(std::string_view bytes) {
 }
 
 const std::string& stem() {
-  static const std::string path = (std::filesystem::temp_directory_path() / ("fuzz_" + std::to_string(::getpid()))).string();
+  static const std::string path =
+      (std::filesystem::temp_directory_path() / ("fuzz_" + std::to_string(::getpid()))).string();
   return path;
 }
 
 void check_checkpoint(std::string_view bytes) {
-  const char* const names[] = {".safetensors", ".state.safetensors", ".previous.safetensors", ".previous.state.safetensors"};
+  const char* const names[] = {".safetensors", ".state.safetensors", ".previous.safetensors",
+                               ".previous.state.safetensors"};
   for (const char* name : names) {
     const size_t end = std::min(bytes.find(between), bytes.size());
     if (!bytes.empty()) std::ofstream(stem() + name, std::ios::binary) << bytes.substr(0, end);
@@ -91,8 +94,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   return 0;
 }
 
-// Three times of four each file's header length is made to fit, and half of these times its tensors' bytes too: the last number
-// of the JSON is where they end.
+// Three times of four each file's header length is made to fit, and half of these times its tensors' bytes too: the
+// last number of the JSON is where they end.
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
   using poph::fuzz::between;
   size = LLVMFuzzerMutate(data, size, max_size);
@@ -104,7 +107,8 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
     if (json_end != left.npos && json_end >= 8) {
       const uint64_t length = json_end + 1 - 8;
       std::memcpy(file.data(), &length, 8);
-      const size_t digit = file.find_last_of("0123456789", json_end), comma = file.find_last_of(",[", std::min(digit, json_end));
+      const size_t digit = file.find_last_of("0123456789", json_end),
+                   comma = file.find_last_of(",[", std::min(digit, json_end));
       if (seed % 2 && digit != file.npos && comma != file.npos)
         file.resize(json_end + 1 + std::strtoul(file.c_str() + comma + 1, nullptr, 10) % 512);
     }

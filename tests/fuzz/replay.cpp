@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "tests/fuzz/fuzz.h"
-#include "tests/midi_bytes.h"
+#include "tests/support/midi_bytes.h"
 
-// A target without libFuzzer: REPLAY [--mutations N] FILE-OR-FOLDER .. runs every file, and N changes of them, the same each
-// time. An input that ends the program is named, and a changed one kept beside the program's working folder.
+// A target without libFuzzer: REPLAY [--mutations N] FILE-OR-FOLDER .. runs every file, and N changes of them, the same
+// each time. An input that ends the program is named, and a changed one is written to the working folder.
 namespace {
 
 namespace fs = std::filesystem;
@@ -26,7 +26,7 @@ void name_input(int signal) {
     if (FILE* file = std::fopen("changed-input", "wb")) {
       std::fwrite(changed.data(), 1, changed.size(), file);
       std::fclose(file);
-      std::fprintf(stderr, "kept as ./changed-input\n");
+      std::fprintf(stderr, "written to ./changed-input\n");
     }
   std::signal(signal, SIG_DFL);
   std::raise(signal);
@@ -53,7 +53,7 @@ Bytes bytes_of(const std::string& path) {
 
 }  // namespace
 
-// What libFuzzer has for itself: one change in place.
+// The stand-in for libFuzzer's own: one change in place.
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size) {
   Bytes bytes(data, data + size);
   const auto at = bytes.begin() + random_.below(static_cast<int64_t>(size) + 1);

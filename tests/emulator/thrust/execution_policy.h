@@ -4,7 +4,8 @@
 #include "tensor/device.h"
 #include "tests/emulator/device.h"
 
-// thrust::cuda::par.on(stream): waits for the stream and runs the algorithm here, with device memory open until it is done.
+// thrust::cuda::par.on(stream): waits for the stream and runs the algorithm here, with device memory open until it is
+// done.
 namespace thrust::cuda {
 
 class OnStream : public detail::seq_t {
