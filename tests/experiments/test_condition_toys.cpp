@@ -3,6 +3,7 @@
 #include <map>
 
 #include "experiments/compose/composer.h"
+#include "tests/support/fewer.h"
 #include "tests/support/lively_models.h"
 #include "tests/support/plain_matches.h"
 
@@ -258,7 +259,7 @@ BOOST_FIXTURE_TEST_SUITE(composer_toys, OneThread)
 BOOST_AUTO_TEST_CASE(what_is_composed_has_the_models_own_distribution) {
   constexpr int64_t pieces = 500, particles = 32;
   std::map<std::string, int> told_apart;
-  for (const TinyModel& tiny : toys()) {
+  for (const TinyModel& tiny : some_of(toys())) {
     Biaxial model = lively_model(tiny.settings);
     const Biaxial composing = in_float(model);
     for (const Case& one : cases()) BOOST_TEST_CONTEXT(tiny.name << ", " << one.name) {
@@ -282,7 +283,7 @@ BOOST_AUTO_TEST_CASE(what_is_composed_has_the_models_own_distribution) {
       }
   }
   for (const Case& one : cases())
-    if (one.name != "melody that ends early") BOOST_TEST(told_apart[one.name] > 0, one.name);
+    if (!POPH_ASAN && one.name != "melody that ends early") BOOST_TEST(told_apart[one.name] > 0, one.name);
 }
 
 // Re-reading the last steps, which are other ones for a particle that goes on as another did.
@@ -290,7 +291,8 @@ BOOST_AUTO_TEST_CASE(a_context_is_that_of_the_particle) {
   constexpr int64_t pieces = 800, context = 2;
   int64_t models = 0;
   for (const TinyModel& tiny : toys()) {
-    if (tiny.name != "lstm_lstm_sa" && tiny.name != "time again, match" && tiny.name != "play only") continue;
+    if (tiny.name != "time again, match" && (POPH_ASAN || (tiny.name != "lstm_lstm_sa" && tiny.name != "play only")))
+      continue;
     ++models;
     Biaxial model = lively_model(tiny.settings);
     for (const Case& one : cases()) {
@@ -303,7 +305,7 @@ BOOST_AUTO_TEST_CASE(a_context_is_that_of_the_particle) {
       BOOST_TEST(std::abs(known.log_sum - carried.log_sum) > 1e-3);
     }
   }
-  BOOST_TEST(models == 3);
+  BOOST_TEST(models == (POPH_ASAN ? 1 : 3));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -7,6 +7,7 @@
 
 #include "experiments/train/trainer.h"
 #include "nn/checkpoint.h"
+#include "tests/support/fewer.h"
 #include "tests/support/folder.h"
 #include "tests/support/tiny_training.h"
 
@@ -233,7 +234,7 @@ BOOST_AUTO_TEST_CASE(memory_does_not_grow_over_500_steps) {
   for (int step = 0; step < 20; ++step) session.trainer.train_step(0, 0);
   const MemoryUse before = memory_use(Device::cpu);
   [[maybe_unused]] const int64_t resident = resident_pages();
-  for (int step = 0; step < 500; ++step) session.trainer.train_step(0, 0);
+  for (int64_t step = 0; step < fewer(500); ++step) session.trainer.train_step(0, 0);
   const MemoryUse after = memory_use(Device::cpu);
   BOOST_TEST(after.system_allocations == before.system_allocations);
   BOOST_TEST(after.reserved == before.reserved);
@@ -296,7 +297,7 @@ std::vector<double> best_validation_losses(Precision precision) {
   return best;
 }
 
-BOOST_AUTO_TEST_CASE(bf16_reaches_the_validation_loss_of_float32) {
+BOOST_AUTO_TEST_CASE(bf16_reaches_the_validation_loss_of_float32, *boost::unit_test::enable_if<!POPH_ASAN>()) {
   const std::vector<double> wide = best_validation_losses(Precision::float32),
                             narrow = best_validation_losses(Precision::bf16);
   const auto mean = [](const std::vector<double>& x) {

@@ -236,6 +236,29 @@ void sweep(const Folder& folder, const char* name, const std::string& text) {
   measure(name, text.size(), {4e8, 500, 20, 1e-5}, [&] { load_sweep(folder / "x.toml", {}, ""); });
 }
 
+void ten_thousand_runs(const Folder& folder, const std::string& blocks) {
+  const std::string same = "[1" + many(std::string(",1"), 9999) + "]\n";
+  sweep(folder, "sweep: 10,000 runs that are one", blocks + "[sweep.axes]\ndata.window = " + same);
+  sweep(folder, "sweep: a draw from 10^12 runs that are one",
+        blocks + "[sweep]\nmode = \"random\"\nruns = 2\n[sweep.axes]\ndata.window = " + same + "data.stride = " + same +
+            "train.batch = " + same);
+  sweep(
+      folder, "sweep: 10,000 runs of a long experiment",
+      blocks + "data.source = [\"a\"" + many(std::string(",\"a\""), 20000) + "]\n[sweep.axes]\ndata.window = [1" +
+          [] {
+            std::string more;
+            for (int i = 2; i <= 10000; ++i) more += joined(",", i);
+            return more;
+          }() +
+          "]\n");
+  sweep(
+      folder, "sweep: 10,000 runs", blocks + "[sweep.axes]\ndata.window = [1" + [] {
+        std::string more;
+        for (int i = 2; i <= 10000; ++i) more += joined(",", i);
+        return more;
+      }() + "]\nloss.harmony.span = [1]\n");
+}
+
 // experiments/config/config.h and experiments/sweep/sweep.h
 void experiment_files(const Folder& folder) {
   const std::string blocks = "model.blocks = [{ kind = \"lstm_time\" }]\n";
@@ -280,26 +303,7 @@ void experiment_files(const Folder& folder) {
           axes += joined(key, " = [1", many(std::string(",1"), 99), "]\n");
         return axes;
       }());
-  const std::string same = "[1" + many(std::string(",1"), 9999) + "]\n";
-  sweep(folder, "sweep: 10,000 runs that are one", blocks + "[sweep.axes]\ndata.window = " + same);
-  sweep(folder, "sweep: a draw from 10^12 runs that are one",
-        blocks + "[sweep]\nmode = \"random\"\nruns = 2\n[sweep.axes]\ndata.window = " + same + "data.stride = " + same +
-            "train.batch = " + same);
-  sweep(
-      folder, "sweep: 10,000 runs of a long experiment",
-      blocks + "data.source = [\"a\"" + many(std::string(",\"a\""), 20000) + "]\n[sweep.axes]\ndata.window = [1" +
-          [] {
-            std::string more;
-            for (int i = 2; i <= 10000; ++i) more += joined(",", i);
-            return more;
-          }() +
-          "]\n");
-  sweep(
-      folder, "sweep: 10,000 runs", blocks + "[sweep.axes]\ndata.window = [1" + [] {
-        std::string more;
-        for (int i = 2; i <= 10000; ++i) more += joined(",", i);
-        return more;
-      }() + "]\nloss.harmony.span = [1]\n");
+  if (!POPH_ASAN) ten_thousand_runs(folder, blocks);  // a minute there, and sweeps of other sizes follow
   sweep(folder, "sweep: 20,000 grids", blocks + many(std::string("[[sweep.axes]]\ntrain.batch = [1]\n"), 20000));
   sweep(folder, "sweep: 9,000 grids", blocks + many(std::string("[[sweep.axes]]\ntrain.batch = [1]\n"), 9000));
   sweep(

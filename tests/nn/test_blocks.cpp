@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "tests/support/fewer.h"
 #include "tests/support/models.h"
 
 // The layers and blocks of MODEL.md "Note features" and "Blocks": against plain loops, and their gradients.
@@ -268,7 +269,7 @@ BOOST_DATA_TEST_CASE(attention_agrees_with_plain_loops, boost::unit_test::data::
   }
 }
 
-BOOST_DATA_TEST_CASE(gradients_of_attention, boost::unit_test::data::make(attention_rows()), row) {
+BOOST_DATA_TEST_CASE(gradients_of_attention, boost::unit_test::data::make(some_of(attention_rows())), row) {
   for (bool training : {false, true}) {
     Initializer init = in_double();
     BOOST_TEST(block_gradient_error(AttentionBlock::make(init, row.settings, row.masked, 5), training, {2, 2, 3, 5}) <

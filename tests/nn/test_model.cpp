@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "data/matches.h"
+#include "tests/support/fewer.h"
 #include "tests/support/models.h"
 
 // Whole models: their gradients, and which outputs depend on which inputs (MODEL.md "Orderings"), found by changing one
@@ -99,9 +100,9 @@ BOOST_DATA_TEST_CASE(gradients, boost::unit_test::data::make(tiny_models()), tin
       if (prediction.volume.defined()) all.push_back(prediction.volume);
       return all;
     };
-    for (const Var& parameter : parameters)
+    for (const Var& parameter : some_of(parameters))
       BOOST_TEST(best_gradient_error(outputs, {parameter}) < gradient_limit,
-                 (training ? "with" : "without") << " dropout, parameter " << &parameter - parameters.data());
+                 (training ? "with" : "without") << " dropout, parameter of shape " << parameter.shape());
   }
 }
 
