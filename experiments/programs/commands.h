@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-// The commands of the program poph: inspect, data, evaluate, baseline, generate. With `json` they print one JSON object
+// The commands of the program poph: inspect, data, evaluate, baseline, generate, play. With `json` they print one JSON object
 // and nothing else on standard output.
 namespace poph {
 
@@ -57,5 +57,13 @@ struct GenerateOptions {
 };
 // the exit code: 0, or 75 when interrupted: then no piece is written
 int generate(const GenerateOptions& options);
+
+struct PlayOptions {
+  std::string checkpoint, device = "auto";
+  std::vector<std::string> overrides;
+  int port = -1, threads = 0;  // port: 0 is any that is free, -1 the usual one, or where it is taken any
+  bool no_browser = false;
+};
+void play(const PlayOptions& options);  // until a signal asks it to stop
 
 }  // namespace poph
