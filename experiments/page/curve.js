@@ -14,7 +14,7 @@ export function draw_curve(node, likelihoods, steps) {
   const known = likelihoods.map((value, step) => [step, value]).filter(([, value]) => value !== null);
   const y = d3.scaleLinear().domain([Math.min(-1, d3.min(known, d => d[1])), 0]).range([height - 6, 8]);
   svg.append("g").attr("transform", `translate(${left},0)`).call(d3.axisLeft(y).ticks(3).tickSizeOuter(0));
-  svg.append("path").datum(known).attr("d", d3.line().curve(d3.curveStepAfter).x(d => x(d[0])).y(d => y(d[1])));
+  svg.append("path").attr("class", "line").datum(known).attr("d", d3.line().curve(d3.curveStepAfter).x(d => x(d[0])).y(d => y(d[1])));
   const sum = d3.sum(known, d => d[1]);
   svg.attr("aria-label", `How likely the model finds each step: ${(sum / known.length).toFixed(2)} nats a step on average`);
 }

@@ -241,8 +241,7 @@ struct PlayServer::Impl {
     answer("GET", "piece",
            [this](const httplib::Request& request) { return studio.piece_json(request.get_param_value("name")); });
     answer("POST", "read", [this](const httplib::Request& request) {
-      return studio.music_json(
-          parse_midi(std::span(reinterpret_cast<const uint8_t*>(request.body.data()), request.body.size())));
+      return studio.music_json(std::span(reinterpret_cast<const uint8_t*>(request.body.data()), request.body.size()));
     });
     answer("POST", "stop", [this](const httplib::Request& request) {
       const auto asked = nlohmann::json::parse(request.body, nullptr, false);

@@ -9,10 +9,12 @@
 #include <filesystem>
 
 #include "data/files/base64.h"
+#include "data/files/file.h"
 #include "data/files/json_text.h"
 #include "data/files/stopwatch.h"
 #include "data/measures/copies.h"
 #include "data/measures/tonality.h"
+#include "data/reading/midi_bytes.h"
 #include "experiments/config/toml.h"
 #include "experiments/media/synthesizer.h"
 #include "experiments/play/asked.h"
@@ -257,7 +259,14 @@ std::string Studio::model_json() const {
                           {"body", max_play_body}}}});
 }
 
-std::string Studio::music_json(const MidiFile& midi) const {
+std::string Studio::music_json(std::span<const uint8_t> bytes) const {
+  MidiFile midi;
+  std::vector<uint8_t> buffer;
+  try {
+    parse_midi(unwrap("", bytes, max_play_body, buffer), midi);
+  } catch (const Error& error) {
+    fail("this is no MIDI file that can be read: ", error.what());
+  }
   const RollSettings settings = roll_settings(model_.config.data);
   DecodeReport report;
   const Roll roll = decode(midi, settings, &report);
@@ -276,7 +285,8 @@ std::string Studio::music_json(const MidiFile& midi) const {
 std::string Studio::piece_json(const std::string& name) const {
   const std::vector<std::string> pieces = bundled_pieces();  // a name of the list, so that no other file is read
   require(std::find(pieces.begin(), pieces.end(), name) != pieces.end(), "there is no bundled piece of this name");
-  return music_json(read_midi_file(bundled_corpus() + "/" + name + ".mid"));
+  const std::string bytes = read_file(bundled_corpus() + "/" + name + ".mid", max_play_body);
+  return music_json(std::span(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()));
 }
 
 std::vector<uint8_t> Studio::drawn_midi(const PlayRequest& request) const {

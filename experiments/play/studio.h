@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -56,8 +57,8 @@ class Studio {
   std::shared_ptr<Take> ask(PlayRequest request);
   bool stop(int64_t number);  // false: there is no such take any more
 
-  std::string model_json() const;                      // what the page must know of the model
-  std::string music_json(const MidiFile& midi) const;  // of a file that was dropped or chosen; Error: nothing sounds
+  std::string model_json() const;                               // what the page must know of the model
+  std::string music_json(std::span<const uint8_t> midi) const;  // of a MIDI file; Error: nothing of it can be shown
   std::string piece_json(const std::string& name) const;
   std::vector<uint8_t> drawn_midi(const PlayRequest& request) const;
 
