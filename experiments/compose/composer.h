@@ -18,7 +18,7 @@ struct SoundingNote {
 };
 struct ComposedStep {
   std::vector<SoundingNote> notes;
-  double log_probability = 0;  // of which notes play, as "Evaluation" of MODEL.md has it
+  double log_probability = 0;  // of which notes play (MODEL.md "Evaluation")
 };
 struct PieceSoFar {
   int64_t steps = 0, settled = 0;   // composed so far; those at the beginning that all particles share: they stay

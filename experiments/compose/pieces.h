@@ -27,8 +27,8 @@ struct Composition {
 };
 Composition compose_with_progress(const Biaxial& model, const ComposeSettings& settings, Progress& progress);
 
-// A piece as a MIDI file, with the mark of what PopH composed (data/reading/composed.h). Notes that conditions gave have
-// a track of their own; first_composed is the first step behind a prime that was kept.
+// A piece as a MIDI file, with the mark of what PopH composed (data/reading/composed.h). Notes that conditions gave
+// have a track of their own; first_composed is the first step behind a prime that was kept.
 std::vector<uint8_t> piece_midi(const Roll& roll, const Config& config, const Given& given = {},
                                 int64_t first_composed = 0);
 

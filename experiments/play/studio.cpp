@@ -12,12 +12,12 @@
 #include "data/files/file.h"
 #include "data/files/json_text.h"
 #include "data/files/stopwatch.h"
-#include "data/measures/copies.h"
 #include "data/measures/tonality.h"
 #include "data/reading/midi_bytes.h"
 #include "experiments/config/toml.h"
 #include "experiments/media/synthesizer.h"
 #include "experiments/play/asked.h"
+#include "experiments/play/steps_json.h"
 #include "experiments/workspace/console.h"
 #include "experiments/workspace/corpus_settings.h"
 #include "experiments/workspace/signals.h"
@@ -59,18 +59,9 @@ std::string base64_of(const std::vector<uint8_t>& bytes) {
   return base64({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
-double rounded(double x) { return std::round(1e4 * x) / 1e4; }
-
-// Each step is [log probability, [[pitch, velocity, struck again, probability, given], ..]].
 Json so_far_json(const PieceSoFar& piece, int64_t lowest_note) {
   Json steps = Json::array();
-  for (const ComposedStep& step : piece.fresh) {
-    Json notes = Json::array();
-    for (const SoundingNote& note : step.notes)
-      notes.push_back({lowest_note + note.note, note.cell & velocity_bits, (note.cell & replay_bit) != 0,
-                       rounded(note.probability), note.given});
-    steps.push_back({rounded(step.log_probability), notes});
-  }
+  for (const ComposedStep& step : piece.fresh) steps.push_back(step_json(step, lowest_note));
   return {{"steps", piece.steps}, {"settled", piece.settled}, {"changed", piece.changed}, {"fresh", steps}};
 }
 
@@ -99,6 +90,7 @@ Studio::Studio(OpenedModel model, std::string word)
     : model_(std::move(model)),
       word_(std::move(word)),
       experiment_(to_toml(model_.config)),
+      known_(model_.config),
       worker_([this] { work(); }) {}
 
 void Studio::close() {
@@ -204,29 +196,11 @@ void Studio::compose_take(Take& take) {
 }
 
 void Studio::tell_copies(Take& take, const Roll& roll) {
-  if (!known_) {
-    Config config = model_.config;
-    const std::vector<std::string> sources = config.source_paths();
-    std::error_code ignored;
-    const bool own = !sources.empty() && std::all_of(sources.begin(), sources.end(), [&](const std::string& path) {
-      return std::filesystem::exists(path, ignored);
-    });
-    if (!own) {
-      config.data.styles.clear();
-      config.data.source = {bundled_corpus()};
-    }
-    CorpusSettings settings = corpus_settings(config, 0);
-    if (!own) settings.held_out = 0;
-    known_ = load_corpus(settings);
-    known_name_ = own ? "the pieces that the model learnt from" : "the bundled pieces";
-  }
-  const int64_t bar = bar_steps(model_.config.generate_meter(), model_.config.data.steps_per_quarter);
-  const std::shared_ptr<const Roll> piece = std::make_shared<const Roll>(roll);
-  const Copied found = together(find_copies(std::span(&piece, 1), known_->train, bar, model_.config.data.transpose));
+  const Copied found = known_.copied(roll);
   take.tell("copies", json_text(Json{{"longest", found.longest},
                                      {"of", found.of},
                                      {"share", std::isfinite(found.share()) ? found.share() : 0},
-                                     {"among", known_name_}}));
+                                     {"among", known_.name()}}));
 }
 
 std::string Studio::model_json() const {

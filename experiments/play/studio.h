@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "data/reading/corpus.h"
 #include "experiments/compose/pieces.h"
+#include "experiments/play/known_music.h"
 #include "experiments/play/request.h"
 #include "experiments/workspace/checkpoints.h"
 
@@ -74,8 +74,7 @@ class Studio {
   std::deque<std::shared_ptr<Take>> takes_;  // the first one is composed
   int64_t last_ = 0;
   bool ending_ = false;
-  std::optional<Corpus> known_;  // the music that copies are looked for in
-  std::string known_name_;
+  KnownMusic known_;
   std::thread worker_;
 };
 

@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-// The commands of the program poph: inspect, data, evaluate, baseline, generate, play. With `json` they print one JSON object
-// and nothing else on standard output.
+// The commands of the program poph: inspect, data, evaluate, baseline, generate, play. With `json` they print one JSON
+// object and nothing else on standard output.
 namespace poph {
 
 // An experiment where music alone is read.
@@ -54,6 +54,7 @@ struct GenerateOptions {
   uint64_t seed = 1;
   int threads = 0;
   bool keep_prime = false, force = false, json = false;  // force: files that are there are overwritten
+  bool copies = false;                                   // say what each piece copies
 };
 // the exit code: 0, or 75 when interrupted: then no piece is written
 int generate(const GenerateOptions& options);

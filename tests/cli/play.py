@@ -98,7 +98,10 @@ class Same(Served):
             self.write("given.mid", base64.b64decode(take["begin"]["given"]))
         words = shlex.split(take["begin"]["command"])
         self.assertEqual(words[:3], ["build/poph", "generate", "chorales"])
-        self.poph_ok(*words[1:], "--out", "by command", "--force")
+        told = self.poph_json(*words[1:], "--out", "by command", "--force", "--copies")
+        # What the page shows of a piece beside its notes is told there, too.
+        self.assertEqual(told["pieces"][0]["copied"], take["copies"])
+        self.assertAlmostEqual(sum(step[0] for step in told["steps_of_piece_1"]), take["done"]["log_likelihood"], 1)
         return (self.folder / "by command/piece_1.mid").read_bytes()
 
     def test_note_for_note(self):
