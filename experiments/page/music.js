@@ -64,7 +64,7 @@ export function notes_of_steps(steps, first, settled) {
     for (const [pitch, velocity, again, probability, given] of cells) {
       let note = sounding.get(pitch);
       if (!note || again) {
-        note = {pitch, step: first + at, length: 0, velocity, probability, given, open: at >= settled};
+        note = {pitch, step: first + at, length: 0, velocity, probability, given, open: at >= settled && !given};
         notes.push(note);
       }
       ++note.length;

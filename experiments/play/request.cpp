@@ -71,14 +71,18 @@ void require_rows(const Json& value, const char* name, size_t size, int64_t most
 std::vector<DrawnNote> read_notes(const Json& rows) {
   require_rows(rows, "notes", 4, max_play_notes);
   std::vector<DrawnNote> notes;
+  int64_t sounding = 0;
   for (const Json& row : rows) {
     DrawnNote note;
     note.pitch = whole(row[0], "a note's pitch", 0, 127);
     note.step = whole(row[1], "a note's step", 0, max_play_steps - 1);
     note.length = whole(row[2], "a note's length", 1, max_play_steps - note.step);
     note.velocity = whole(row[3], "a note's loudness", 1, 127);
+    sounding += note.length;
     notes.push_back(note);
   }
+  require(sounding <= max_play_sounding, "the notes sound for ", sounding, " steps together, expected at most ",
+          max_play_sounding);
   return notes;
 }
 

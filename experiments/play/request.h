@@ -14,7 +14,7 @@ namespace poph {
 // A body of a request has so many bytes at most, a drawn piece so many notes and steps, and a request so many bars and
 // particles. All steps together, those drawn and those composed, are at most max_play_steps, too.
 inline constexpr int64_t max_play_body = 1 << 20, max_play_notes = 16384, max_play_steps = 8192, max_play_bars = 256,
-                         max_play_particles = 256;
+                         max_play_particles = 256, max_play_sounding = 1 << 20;
 
 struct DrawnNote {
   int64_t pitch = 0, step = 0, length = 1, velocity = 80;  // pitch and velocity: MIDI's
