@@ -20,7 +20,6 @@
 #include "experiments/play/steps_json.h"
 #include "experiments/workspace/console.h"
 #include "experiments/workspace/corpus_settings.h"
-#include "experiments/workspace/signals.h"
 #include "poph_version.h"
 
 namespace poph {
@@ -174,7 +173,7 @@ void Studio::compose_take(Take& take) {
       *model_.model, settings,
       [&](int64_t steps) {
         done = steps;
-        return !take.stopped() && !take.left() && !stop_requested();
+        return !take.stopped() && !take.left();
       },
       settings.constraint ? &conditions : nullptr);
   if (take.left()) return;

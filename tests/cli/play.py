@@ -283,15 +283,16 @@ class Ends(Case):
         port, token = re.search(r":(\d+)/(\w+)/", line).groups()
         idle = socket.create_connection(("127.0.0.1", int(port)))
         connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
-        connection.request("POST", "/%s/compose" % token, json.dumps({"bars": 256}))
-        self.assertIn("step", [name for name, _ in Served.events(connection.getresponse(), "step")])
+        connection.request("POST", "/%s/compose" % token, json.dumps({"bars": 256, "notes": TUNE, "melody": True}))
+        answer = connection.getresponse()  # held: without it the page would have gone away
+        self.assertIn("step", [name for name, _ in Served.events(answer, "step")])
         process.send_signal(signal.SIGINT)
         begun = time.monotonic()
         self.assertEqual(process.communicate(timeout=60)[1], b"")
         self.assertEqual(process.returncode, 0)
         self.assertLess(time.monotonic() - begun, PATIENCE)
-        idle.close()
-        connection.close()
+        for one in (idle, answer, connection):
+            one.close()
 
     def test_a_port_that_is_taken(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
