@@ -13,7 +13,7 @@ import unittest
 from pathlib import Path
 
 import browser
-from support import CAN_PLAY, POPH, SANITIZED, SOURCE, WITH_SOUND, Case
+from support import CAN_PLAY, POPH, RUN, SANITIZED, SOURCE, WITH_SOUND, Case, melody
 
 TUNE = [[67, 0, 4, 80], [66, 4, 4, 80], [64, 8, 4, 80], [62, 12, 4, 80], [67, 16, 4, 80], [69, 20, 4, 80], [71, 24, 8, 80]]
 SMALL = {"bars": 2, "particles": 4, "most_notes": 4, "seed": 5}
@@ -24,12 +24,17 @@ PATIENCE = 60 if SANITIZED else 5
 
 class Served(Case):
     """A page of its own for each class of cases."""
-    words = ()
+    model = "chorales"
+
+    @classmethod
+    def prepare(cls):
+        """Makes the model, where it is not one that is there."""
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.process = cls.start(POPH, "play", "chorales", "--port", "0", "--no-browser", *cls.words, environment={**NO_DESKTOP, **WITH_SOUND})
+        cls.prepare()
+        cls.process = cls.start(POPH, "play", cls.model, "--port", "0", "--no-browser", environment={**NO_DESKTOP, **WITH_SOUND})
         cls.addClassCleanup(cls.end)
         cls.address = re.fullmatch(r"open (http://127\.0\.0\.1:\d+/[0-9a-f]{32}/) in .*\n", cls.process.stdout.readline().decode())[1]
         cls.port, cls.token = int(cls.address.split(":")[2].split("/")[0]), cls.address.split("/")[3]
@@ -89,20 +94,22 @@ class Served(Case):
         return dict(self.events(answer))
 
 
-class Same(Served):
-    """What the page composes is what `poph generate` does."""
-
+class Commanded(Served):
     def generated(self, take):
         """The piece by the command that the page shows."""
         if take["begin"]["given"]:
             self.write("given.mid", base64.b64decode(take["begin"]["given"]))
         words = shlex.split(take["begin"]["command"])
-        self.assertEqual(words[:3], ["build/poph", "generate", "chorales"])
+        self.assertEqual(words[:3], ["build/poph", "generate", self.model])
         told = self.poph_json(*words[1:], "--out", "by command", "--force", "--copies")
         # What the page shows of a piece beside its notes is told there, too.
         self.assertEqual(told["pieces"][0]["copied"], take["copies"])
         self.assertAlmostEqual(sum(step[0] for step in told["steps_of_piece_1"]), take["done"]["log_likelihood"], 1)
         return (self.folder / "by command/piece_1.mid").read_bytes()
+
+
+class Same(Commanded):
+    """What the page composes is what `poph generate` does."""
 
     def test_note_for_note(self):
         given = {"notes": TUNE, "meters": [[0, 4, 4]]}
@@ -159,6 +166,30 @@ class Same(Served):
     @unittest.skipUnless(CAN_PLAY, "no FluidSynth here")
     def test_sound(self):
         self.assertTrue(self.ask("POST", "sound", json.dumps({"notes": TUNE}))[2].startswith(b"OggS"))
+
+
+class Mixed(Commanded):
+    """The same of a model of styles, which somebody trained here."""
+    model = "runs/styles"
+
+    @classmethod
+    def prepare(cls):
+        for i in range(4):
+            cls.write("more/%d.mid" % i, melody(40 + 8 * i, 20 + i))
+        styles = 'styles = [{ name = "up", source = "music" }, { name = "the \'down\' one", source = "more" }]\nstyle_units = 3\n'
+        cls.write("styles.toml", cls.experiment.read_text().replace("[train]", styles + "[train]").replace("epochs = 2", "epochs = 1"))
+        code, _, err = cls.call(RUN, "styles.toml", "--quiet")
+        assert code == 0, err
+
+    def test_shares_of_styles(self):
+        told = json.loads(self.ask("GET", "model")[2])
+        self.assertEqual((told["styles"], told["lowest_note"], told["notes"]), (["up", "the 'down' one"], 60, 12))
+        pieces = [self.compose(bars=2, seed=1, style=style) for style in ({"up": 0.25, "the 'down' one": 0.75}, {"up": 1}, {})]
+        for take in pieces:
+            self.assertEqual(base64.b64decode(take["done"]["midi"]), self.generated(take))
+            self.assertEqual(take["copies"]["among"], "the pieces that the model learnt from")
+        self.assertEqual(len({take["done"]["log_likelihood"] for take in pieces}), 3)
+        self.assertRegex(self.compose(style={"up": 0.5})["failed"]["message"], "sum")
 
 
 class Strangers(Served):
