@@ -85,12 +85,12 @@ std::optional<std::string> Take::listen(double seconds) {
   return std::exchange(events_, {});
 }
 
-Studio::Studio(OpenedModel model, std::string word)
+Studio::Studio(OpenedModel model, std::string word, int threads)
     : model_(std::move(model)),
       word_(std::move(word)),
       experiment_(to_toml(model_.config)),
       known_(model_.config),
-      worker_([this] { work(); }) {}
+      worker_([this, threads] { work(threads); }) {}
 
 void Studio::close() {
   if (!worker_.joinable()) return;
@@ -121,7 +121,8 @@ bool Studio::stop(int64_t number) {
   return take != takes_.end();
 }
 
-void Studio::work() {
+void Studio::work(int threads) {
+  if (threads > 0) set_threads(threads);  // OpenMP has a number for each thread that calls it
   for (;;) {
     std::shared_ptr<Take> take;
     {

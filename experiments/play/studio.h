@@ -49,7 +49,8 @@ class Studio {
  public:
   static constexpr size_t max_waiting = 4;  // takes behind the one that is composed
 
-  Studio(OpenedModel model, std::string word);
+  // threads: of the CPU kernels; 0: one per processor.
+  Studio(OpenedModel model, std::string word, int threads = 0);
   ~Studio() { close(); }
   void close();  // what is composed ends after its step
 
@@ -63,7 +64,7 @@ class Studio {
   std::vector<uint8_t> drawn_midi(const PlayRequest& request) const;
 
  private:
-  void work();
+  void work(int threads);
   void compose_take(Take& take);
   void tell_copies(Take& take, const Roll& roll);
 

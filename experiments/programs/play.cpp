@@ -43,7 +43,8 @@ void play(const PlayOptions& options) {
   if (options.threads > 0) set_threads(options.threads);
   watch_signals();
   refuse_idle(options.overrides, Use::generate);
-  Studio studio(open_model(options.checkpoint, options.overrides, Dtype::f32, device), options.checkpoint);
+  Studio studio(open_model(options.checkpoint, options.overrides, Dtype::f32, device), options.checkpoint,
+                options.threads);
   const auto listening = [&] {
     if (options.port >= 0) return std::make_unique<PlayServer>(studio, options.port);
     try {

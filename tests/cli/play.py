@@ -325,6 +325,17 @@ class Ends(Case):
         for one in (idle, answer, connection):
             one.close()
 
+    def test_threads_are_those_that_are_asked_for(self):
+        def used(threads):
+            process, line = self.started("--port", "0", "--threads", str(threads))
+            port, token = re.search(r":(\d+)/(\w+)/", line).groups()
+            connection = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
+            connection.request("POST", "/%s/compose" % token, json.dumps(SMALL))
+            self.assertIn("done", dict(Served.events(connection.getresponse())))
+            return len(os.listdir("/proc/%d/task" % process.pid))
+        # OpenMP's, of the thread that opens the model and of the one that composes.
+        self.assertGreaterEqual(used(3) - used(1), 4)
+
     def test_a_port_that_is_taken(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
