@@ -46,7 +46,8 @@ double compose_bytes(const Biaxial& model, const ComposeSettings& given) {
       remembered += 2 * static_cast<double>(block.heads * block.head_dim);  // keys and values
     }
   }
-  const double notes = steps * cells * static_cast<double>(model.settings.channels) * sizeof(double);
+  const double watched = settings.watcher ? sizeof(float) : 0;
+  const double notes = steps * cells * (static_cast<double>(model.settings.channels) * sizeof(double) + watched);
   const double copies = settings.particles > 1 ? 2 : 1;  // while particles are drawn anew
   const double finders = model.settings.match ? copies * steps * columns * bytes_to_match : 0;
   const double window = context * cells * widest;

@@ -56,6 +56,7 @@ class Composer {
       decoder_.begin_step(prepared(now - 1, 1), matches(now, 1), styles(1));
     std::vector<double> next(columns_ * notes_ * channels_, 0.0), chosen;
     sounding_.assign(columns_, 0);
+    if (settings_.watcher) logits_.assign(columns_ * notes_, 0.0F);
     given_left_ = settings_.constraint ? settings_.constraint->given_notes(now - first_new_) : 0;
     for (int64_t position = 0; position < notes_; ++position) {
       const Prediction prediction =
@@ -74,13 +75,30 @@ class Composer {
     std::vector<Roll> made;
     for (int64_t piece = 0; piece < settings_.pieces; ++piece) {
       const Particles& particles = conditions_[piece].particles;
-      const int64_t drawn = particles_ == 1 ? 0 : particles.draw(uniform(piece, history_.steps(), 0));
-      made.push_back(roll(piece * particles_ + drawn));
+      made.push_back(roll(piece * particles_ + drawn(piece)));
       if (reports)
         reports->push_back({particles.log_probability(), particles.smallest_effective_size(), particles.resampled(),
                             static_cast<int64_t>(conditions_[piece].thin_bars.size())});
     }
     return made;
+  }
+
+  // Shows the first piece to who looks on.
+  void show(bool finished) {
+    if (!settings_.watcher) return;
+    const int64_t column = finished ? drawn(0) : conditions_[0].particles.heaviest(), all = history_.steps();
+    int64_t first = first_new_ + settled_;
+    while (first < all && first < first_new_ + std::ssize(shown_) &&
+           shown_[first - first_new_] == history_.shared_at(first, column))
+      ++first;
+    settled_ = (finished ? all : std::max(history_.settled(0), first_new_)) - first_new_;
+    PieceSoFar piece{all - first_new_, settled_, first - first_new_, {}};
+    shown_.resize(first - first_new_);
+    for (int64_t step = first; step < all; ++step) {
+      shown_.push_back(history_.shared_at(step, column));
+      piece.fresh.push_back(composed_step(step, column));
+    }
+    settings_.watcher(piece);
   }
 
  private:
@@ -90,20 +108,38 @@ class Composer {
     std::set<int64_t> thin_bars = {};  // their first steps
   };
 
+  int64_t drawn(int64_t piece) const {
+    return particles_ == 1 ? 0 : conditions_[piece].particles.draw(uniform(piece, history_.steps(), 0));
+  }
+
+  Cell cell_of(int64_t s, int64_t column, int64_t note) const {
+    const double* cell = &history_.at(s, column).cells[note * channels_];
+    const FixedCell fixed = s < first_new_ ? FixedCell{} : fixed_cell(s, note);
+    const bool given = fixed.play == Play::sounds, sounded = s > 0 && sounds(s - 1, column, note);
+    const int velocity = given            ? fixed.velocity
+                         : channels_ == 1 ? play_only_velocity
+                                          : std::clamp(static_cast<int>(std::lround(127 * cell[2])), 1, 127);
+    const bool replayed = channels_ > 1 ? cell[1] > 0 : fixed.struck && sounded;
+    return cell[0] == 0 ? 0 : static_cast<Cell>(velocity | (replayed ? replay_bit : 0));
+  }
+
+  ComposedStep composed_step(int64_t s, int64_t column) const {
+    ComposedStep step;
+    for (int64_t note = 0; note < notes_; ++note) {
+      const double logit = history_.at(s, column).logits[note];
+      const Cell cell = cell_of(s, column, note);
+      step.log_probability += log_probability(logit, cell != 0);
+      if (cell != 0)
+        step.notes.push_back({note, cell, 1 / (1 + std::exp(-logit)), fixed_cell(s, note).play == Play::sounds});
+    }
+    return step;
+  }
+
   Roll roll(int64_t column) const {
     Roll roll(model_.settings.lowest_note, notes_);
     std::vector<Cell> cells(notes_);
     for (int64_t s = settings_.keep_prime ? 0 : first_new_; s < history_.steps(); ++s) {
-      for (int64_t note = 0; note < notes_; ++note) {
-        const double* cell = &history_.at(s, column).cells[note * channels_];
-        const FixedCell fixed = s < first_new_ ? FixedCell{} : fixed_cell(s, note);
-        const bool given = fixed.play == Play::sounds, sounded = s > 0 && sounds(s - 1, column, note);
-        const int velocity = given            ? fixed.velocity
-                             : channels_ == 1 ? play_only_velocity
-                                              : std::clamp(static_cast<int>(std::lround(127 * cell[2])), 1, 127);
-        const bool replayed = channels_ > 1 ? cell[1] > 0 : fixed.struck && sounded;
-        cells[note] = cell[0] == 0 ? 0 : static_cast<Cell>(velocity | (replayed ? replay_bit : 0));
-      }
+      for (int64_t note = 0; note < notes_; ++note) cells[note] = cell_of(s, column, note);
       roll.append(cells);
     }
     roll.set_meters(bars_.changes_from(settings_.keep_prime ? 0 : first_new_));
@@ -147,6 +183,7 @@ class Composer {
         conditions_[piece].weighed = true;
       };
       const double play = logits[column * outputs];
+      if (settings_.watcher) logits_[column * notes_ + note] = static_cast<float>(play);
       const bool full = !given && is_full(column);
       if (given || full || fixed.play == Play::silent) weigh(play, given);
       if (!given && (full || fixed.play == Play::silent || !happens(play, 0))) continue;
@@ -221,6 +258,7 @@ class Composer {
     std::vector<History::Column> columns(columns_);
     for (int64_t column = 0; column < columns_; ++column) {
       HistoryStep one{{step.begin() + column * size, step.begin() + (column + 1) * size}, {}};
+      if (settings_.watcher) one.logits.assign(&logits_[column * notes_], &logits_[column * notes_] + notes_);
       if (model_.settings.match) one.next = looked_up(finders_[column], one.cells);
       columns[column] = std::make_shared<const HistoryStep>(std::move(one));
     }
@@ -327,12 +365,15 @@ class Composer {
   BiaxialDecoder decoder_;
   int64_t notes_, channels_, particles_, columns_, first_new_ = 0;
   History history_;
-  std::vector<int64_t> silent_;        // of each column: the silent steps in a row
-  std::vector<MatchFinder> finders_;   // of each column, for a model with match features
-  std::deque<Tensor> window_;          // with a context: its steps as the decoder prepares them
-  std::vector<Condition> conditions_;  // of each piece
-  std::vector<int64_t> sounding_;      // of each column: the notes of this step so far
-  int64_t given_left_ = 0;             // of this step: the given notes that come behind this one
+  std::vector<int64_t> silent_;         // of each column: the silent steps in a row
+  std::vector<MatchFinder> finders_;    // of each column, for a model with match features
+  std::deque<Tensor> window_;           // with a context: its steps as the decoder prepares them
+  std::vector<Condition> conditions_;   // of each piece
+  std::vector<int64_t> sounding_;       // of each column: the notes of this step so far
+  std::vector<float> logits_;           // of this step, where somebody looks on: [column][note]
+  std::vector<History::Column> shown_;  // to who looks on: the steps from first_new_ on
+  int64_t settled_ = 0;                 // of them
+  int64_t given_left_ = 0;              // of this step: the given notes that come behind this one
 };
 
 }  // namespace
@@ -343,8 +384,10 @@ std::vector<Roll> compose(const Biaxial& model, const ComposeSettings& settings,
   Composer composer(model, settings);
   for (int64_t step = 0; step < settings.steps; ++step) {
     composer.step();
+    composer.show(false);
     if (each_step && !each_step(step + 1)) break;
   }
+  composer.show(true);
   return composer.rolls(reports);
 }
 

@@ -9,6 +9,24 @@
 // Composing: a model's notes, drawn one by one (MODEL.md "Composing").
 namespace poph {
 
+// A piece while it is composed, for who looks on. With several particles it is the one that weighs most.
+struct SoundingNote {
+  int64_t note = 0;
+  Cell cell = 0;
+  double probability = 0;  // that it plays, by the model: after all that came before it, at temperature 1
+  bool given = false;
+};
+struct ComposedStep {
+  std::vector<SoundingNote> notes;
+  double log_probability = 0;  // of which notes play (MODEL.md "Evaluation")
+};
+struct PieceSoFar {
+  int64_t steps = 0, settled = 0;   // composed so far; those at the beginning that all particles share: they stay
+  int64_t changed = 0;              // the first step that is not as it was last time, or is new
+  std::vector<ComposedStep> fresh;  // from `changed` on
+};
+using PieceWatcher = std::function<void(const PieceSoFar&)>;
+
 struct ComposeSettings {
   int64_t pieces = 4, steps = 512, steps_per_quarter = 4;
   double temperature = 1.0;
@@ -24,6 +42,8 @@ struct ComposeSettings {
   // constraint, or with one that fixes nothing, there is one particle and nothing to weigh.
   const Constraint* constraint = nullptr;
   int64_t particles = 1;
+  // Is called after each step of the first piece, and at the end with the particle that was drawn. Changes no note.
+  PieceWatcher watcher = {};
 
   int64_t all_steps() const { return steps + (prime ? prime->steps() : 0); }
 };

@@ -47,10 +47,12 @@ int64_t notes_between_steps(const MidiFile& midi, const RollSettings& settings) 
   return count;
 }
 
-MusicFile read_music(const Config& config, const char* key, const std::string& path, std::vector<std::string>& said) {
+MusicFile read_music(const Config& config, const char* key, const std::string& path, const MusicInMemory& in_memory,
+                     std::vector<std::string>& said) {
   const RollSettings settings = roll_settings(config.data);
   try {
-    const MidiFile midi = read_midi(path);
+    const auto bytes = in_memory.find(path);
+    const MidiFile midi = bytes == in_memory.end() ? read_midi(path) : parse_midi(bytes->second);
     DecodeReport report;
     MusicFile file{key, path, decode(midi, settings, &report), false};
     file.has_meter = report.has_meter && config.data.file_meter;
@@ -211,14 +213,14 @@ Layout layout_of(const Config& config, const Given& given) {
   return layout;
 }
 
-Given read_given(const Config& config, bool as_long_as_given) {
+Given read_given(const Config& config, bool as_long_as_given, const MusicInMemory& in_memory) {
   const GenerateConfig& generate = config.generate;
   Given given;
   const auto meters_of = [](const MusicFile& file) {
     return std::vector<MeterChange>(file.roll.meters().begin(), file.roll.meters().end());
   };
   if (!generate.prime.empty()) {
-    MusicFile file = read_music(config, "prime", generate.prime, given.said);
+    MusicFile file = read_music(config, "prime", generate.prime, in_memory, given.said);
     if (file.has_meter) given.prime_meters = meters_of(file);
     given.prime = std::make_shared<const Roll>(std::move(file.roll));
   }
@@ -226,7 +228,7 @@ Given read_given(const Config& config, bool as_long_as_given) {
   const std::pair<const char*, const std::string*> named[] = {
       {"keep", &generate.keep}, {"melody", &generate.melody}, {"bass", &generate.bass}};
   for (const auto& [key, path] : named)
-    if (!path->empty()) files.push_back(read_music(config, key, *path, given.said));
+    if (!path->empty()) files.push_back(read_music(config, key, *path, in_memory, given.said));
   if (!generate.conditioned()) return given;
 
   int64_t longest = 0;

@@ -1,4 +1,6 @@
 #pragma once
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,9 +26,12 @@ struct Given {
   std::vector<RollTrack> tracks(const Roll& piece, int64_t first_composed) const;
 };
 
+// MIDI files that are not on the disk: their bytes, by the path that [generate] names them with.
+using MusicInMemory = std::map<std::string, std::vector<uint8_t>>;
+
 // as_long_as_given: the files of the conditions, not generate.bars, say how long the pieces are; where there are any.
 // Error, which names the key and the bar: a file cannot be read or is silent, or the conditions contradict each other.
-Given read_given(const Config& config, bool as_long_as_given = false);
+Given read_given(const Config& config, bool as_long_as_given = false, const MusicInMemory& in_memory = {});
 
 struct Layout {
   std::vector<MeterChange> meters;  // of the prime and of what follows

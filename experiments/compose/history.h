@@ -14,8 +14,9 @@
 namespace poph {
 
 struct HistoryStep {
-  std::vector<double> cells;  // [note][channel]
-  Matches next;               // where this column was before as it is now: the matches of the step behind this one
+  std::vector<double> cells;       // [note][channel]
+  Matches next;                    // where this column was before as it is now: the matches of the step behind this one
+  std::vector<float> logits = {};  // [note]: of play, where somebody looks on
 };
 
 class History {
@@ -25,9 +26,16 @@ class History {
   History(int64_t pieces, int64_t particles) : particles_(particles), pieces_(pieces) {}
 
   int64_t steps() const { return static_cast<int64_t>(pieces_.front().size()); }
-  const HistoryStep& at(int64_t step, int64_t column) const {
+  const HistoryStep& at(int64_t step, int64_t column) const { return *shared_at(step, column); }
+  const Column& shared_at(int64_t step, int64_t column) const {
     const std::vector<Column>& particles = pieces_[column / particles_][step];
-    return *particles[particles.size() == 1 ? 0 : column % particles_];
+    return particles[particles.size() == 1 ? 0 : column % particles_];
+  }
+  // How many steps at the beginning all particles of a piece share.
+  int64_t settled(int64_t piece) const {
+    int64_t steps = this->steps();
+    while (steps > 0 && pieces_[piece][steps - 1].size() > 1) --steps;
+    return steps;
   }
 
   void append(const std::vector<Column>& columns) {

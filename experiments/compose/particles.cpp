@@ -45,6 +45,10 @@ Columns Particles::end_step(double uniform) {
   return ancestors;
 }
 
+int64_t Particles::heaviest() const {
+  return std::max_element(log_weights_.begin(), log_weights_.end()) - log_weights_.begin();
+}
+
 int64_t Particles::draw(double uniform) const {
   const std::vector<double> weight = weights();
   double reached = weight[0];

@@ -21,6 +21,7 @@ class Particles {
   Columns end_step(double uniform);
 
   int64_t draw(double uniform) const;  // one particle, by weight
+  int64_t heaviest() const;
 
   double effective_size() const;  // (sum of w)^2 / sum of w^2
   // Of all steps' ends.

@@ -61,6 +61,11 @@ Composition compose_with_progress(const Biaxial& model, const ComposeSettings& s
   return composed;
 }
 
+std::vector<uint8_t> piece_midi(const Roll& roll, const Config& config, const Given& given, int64_t first_composed) {
+  return encode(given.tracks(roll, first_composed),
+                {config.generate.tempo, config.data.steps_per_quarter, composed_text});
+}
+
 Rolls rolls_of(const std::vector<Piece>& pieces) {
   Rolls rolls;
   for (const Piece& piece : pieces) rolls.push_back(piece.roll);
@@ -102,8 +107,7 @@ std::vector<std::string> write_pieces(const std::vector<Roll>& rolls, const std:
   int64_t number = existing == Existing::keep ? first_free_number(folder) : 1;
   std::vector<std::string> paths;
   for (const Roll& roll : rolls) {
-    const std::vector<uint8_t> bytes = encode(given.tracks(roll, first_composed),
-                                              {config.generate.tempo, config.data.steps_per_quarter, composed_text});
+    const std::vector<uint8_t> bytes = piece_midi(roll, config, given, first_composed);
     PendingFile midi(piece_path(folder, number, "mid"), {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
     if (existing == Existing::replace)
       midi.commit();

@@ -27,14 +27,17 @@ struct Composition {
 };
 Composition compose_with_progress(const Biaxial& model, const ComposeSettings& settings, Progress& progress);
 
+// A piece as a MIDI file, with the mark of what PopH composed (data/reading/composed.h). Notes that conditions gave
+// have a track of their own; first_composed is the first step behind a prime that was kept.
+std::vector<uint8_t> piece_midi(const Roll& roll, const Config& config, const Given& given = {},
+                                int64_t first_composed = 0);
+
 using Rolls = std::vector<std::shared_ptr<const Roll>>;
 Rolls rolls_of(const std::vector<Piece>& pieces);
 Rolls shared_rolls(std::vector<Roll> rolls);
 
-// Writes piece_1.mid, piece_2.mid, .. with a picture (.svg) beside each and returns their paths. Makes the folder. The
-// MIDI files have the mark of what PopH composed (data/reading/composed.h). Notes that conditions gave have a track of
-// their own; first_composed is the first step behind a prime that was kept. With `keep`, no file that is there is
-// replaced, and the numbers go on behind those that are taken, by whatever process.
+// Writes piece_1.mid, piece_2.mid, .. with a picture (.svg) beside each and returns their paths. Makes the folder. With
+// `keep`, no file that is there is replaced, and the numbers go on behind those that are taken, by whatever process.
 enum class Existing { replace, keep };
 std::vector<std::string> write_pieces(const std::vector<Roll>& rolls, const std::string& folder, const Config& config,
                                       Existing existing = Existing::replace, const Given& given = {},

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -18,6 +19,8 @@
 #include "experiments/compose/sample_measures.h"
 #include "experiments/config/styles.h"
 #include "experiments/config/values.h"
+#include "experiments/play/known_music.h"
+#include "experiments/play/steps_json.h"
 #include "experiments/programs/idle_keys.h"
 #include "experiments/programs/printing.h"
 #include "experiments/workspace/checkpoints.h"
@@ -112,6 +115,39 @@ Json repeats_json(const Corpus& corpus, int64_t channels) {
   return repeats;
 }
 
+// Of the pieces that generate has written: an entry and some lines for each.
+struct Told {
+  Json pieces = Json::array();
+  std::vector<std::string> lines;
+};
+Told tell(const Composition& composed, const std::vector<std::string>& files, const Config& config, bool copies) {
+  Told told;
+  KnownMusic known(config);
+  for (size_t i = 0; i < files.size(); ++i) {
+    const Roll& roll = composed.rolls[i];
+    const Tonality music = tonality(roll);
+    told.pieces.push_back({{"file", files[i]},
+                           {"steps", roll.steps()},
+                           {"notes", music.notes},
+                           {"key", music.key},
+                           {"in_key", music.in_key}});
+    if (!composed.conditions.empty()) told.pieces.back()["condition"] = condition_json(composed.conditions[i]);
+    const std::string key = music.notes == 0 ? "silent" : music.key.empty() ? "no key" : music.key;
+    told.lines.push_back(
+        fmt::format("{}: {} steps, {}, {}", files[i], roll.steps(), key, tonality_text(tonality_record(music))));
+    if (!copies) continue;
+    const Copied found = known.copied(roll);
+    const double share = std::isfinite(found.share()) ? found.share() : 0;
+    told.pieces.back()["copied"] = {
+        {"longest", found.longest}, {"of", found.of}, {"share", share}, {"among", known.name()}};
+    told.lines.push_back(
+        fmt::format("copies: at most {} steps in a row{}; {:.1f} % of its sounding steps lie in shared runs of a bar "
+                    "or more, of {}",
+                    found.longest, found.of.empty() ? "" : " (" + found.of + ")", 100 * share, known.name()));
+  }
+  return told;
+}
+
 }  // namespace
 
 void inspect(const InspectOptions& given) {
@@ -193,6 +229,12 @@ int generate(const GenerateOptions& options) {
   make_folder(options.out);  // before the work: where nothing can be written, nothing is composed
   remove_temporaries(options.out);
 
+  std::vector<ComposedStep> steps;  // of the first piece
+  if (options.json)
+    settings.watcher = [&](const PieceSoFar& piece) {
+      steps.resize(static_cast<size_t>(piece.changed));
+      steps.insert(steps.end(), piece.fresh.begin(), piece.fresh.end());
+    };
   Progress progress(options.json);
   for (const std::string& line : given.said) progress.line(line);
   const std::vector<Style>& styles = opened.config.data.styles;
@@ -207,27 +249,21 @@ int generate(const GenerateOptions& options) {
   const std::vector<std::string> files =
       write_pieces(composed.rolls, options.out, opened.config, options.force ? Existing::replace : Existing::keep,
                    given, options.keep_prime ? given.prime->steps() : 0);
-  Json pieces = Json::array();
-  for (size_t i = 0; i < files.size(); ++i) {
-    const Tonality music = tonality(composed.rolls[i]);
-    const int64_t steps = composed.rolls[i].steps();
-    pieces.push_back(
-        {{"file", files[i]}, {"steps", steps}, {"notes", music.notes}, {"key", music.key}, {"in_key", music.in_key}});
-    if (!composed.conditions.empty()) pieces.back()["condition"] = condition_json(composed.conditions[i]);
-    const std::string key = music.notes == 0 ? "silent" : music.key.empty() ? "no key" : music.key;
-    progress.line(fmt::format("{}: {} steps, {}, {}", files[i], steps, key, tonality_text(tonality_record(music))));
-  }
+  const Told told = tell(composed, files, opened.config, options.copies);
+  for (const std::string& line : told.lines) progress.line(line);
   const std::vector<std::string> conditions = condition_lines(composed.conditions, settings.particles, "--particles ");
   for (const std::string& line : conditions) progress.line(line);
   progress.line(fmt::format("{:.1f} steps/s for each of {} pieces; checkpoint {}, seed {}, temperature {}",
                             composed.steps_per_second, settings.pieces, opened.path, options.seed,
                             settings.temperature));
   if (!options.json) return 0;
-  Json said{{"pieces", pieces},
+  Json said{{"pieces", told.pieces},
             {"left_out", given.said},
             {"steps_per_second", composed.steps_per_second},
             {"checkpoint", opened.path},
             {"seed", options.seed}};
+  for (const ComposedStep& step : steps)
+    said["steps_of_piece_1"].push_back(step_json(step, opened.config.data.lowest_note));
   for (size_t i = 0; i < styles.size(); ++i) said["style"][styles[i].name] = settings.style[i];
   print(said, true);
   return 0;

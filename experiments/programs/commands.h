@@ -3,8 +3,8 @@
 #include <string>
 #include <vector>
 
-// The commands of the program poph: inspect, data, evaluate, baseline, generate. With `json` they print one JSON object
-// and nothing else on standard output.
+// The commands of the program poph: inspect, data, evaluate, baseline, generate, play. With `json` they print one JSON
+// object and nothing else on standard output.
 namespace poph {
 
 // An experiment where music alone is read.
@@ -54,8 +54,17 @@ struct GenerateOptions {
   uint64_t seed = 1;
   int threads = 0;
   bool keep_prime = false, force = false, json = false;  // force: files that are there are overwritten
+  bool copies = false;                                   // say what each piece copies
 };
 // the exit code: 0, or 75 when interrupted: then no piece is written
 int generate(const GenerateOptions& options);
+
+struct PlayOptions {
+  std::string checkpoint, device = "auto";
+  std::vector<std::string> overrides;
+  int port = -1, threads = 0;  // port: 0 is any that is free, -1 the usual one, or where it is taken any
+  bool no_browser = false;
+};
+void play(const PlayOptions& options);  // until a signal asks it to stop
 
 }  // namespace poph

@@ -154,11 +154,26 @@ void add_generate(CLI::App& app, GenerateOptions& options, int& exit_code) {
              });
   add_flag(command, "--keep-prime", options.keep_prime, "let the pieces begin with it");
   add_path(command, "--out", options.out, "folder for the MIDI files: piece_1.mid, or behind those that are there");
+  add_flag(command, "--copies", options.copies,
+           "say what each piece copies of the music that the model learnt from, or else of the bundled pieces");
   add_flag(command, "--force", options.force, "begin with piece_1.mid, and overwrite what is there");
   add_device(command, options.device);
   add_threads(command, options.threads);
   add_flag(command, "--json", options.json, json_help);
   command.callback([&] { exit_code = generate(options); });
+}
+
+void add_play(CLI::App& app, PlayOptions& options) {
+  CLI::App& command = *app.add_subcommand(
+      "play", "opens a page of this machine's browser to draw a melody in, and to hear what the model makes of it");
+  add_path(command, "CHECKPOINT", options.checkpoint, checkpoint_help)->required();
+  add_overrides(command, options.overrides, "generate.bars=8");
+  add_whole_number(command, "--port", options.port, 0, 65535,
+                   "of 127.0.0.1; 0: any that is free; if not given 7674, or where that is taken any that is free");
+  add_flag(command, "--no-browser", options.no_browser, "print the address, and open no browser");
+  add_device(command, options.device);
+  add_threads(command, options.threads);
+  command.callback([&] { play(options); });
 }
 
 void add_compare(CLI::App& app, CompareOptions& options) {
@@ -190,6 +205,7 @@ int run(int argc, char** argv) {
   EvaluateOptions evaluate_options;
   BaselineOptions baseline_options;
   GenerateOptions generate_options;
+  PlayOptions play_options;
   CompareOptions compare_options;
   std::string report_folder;
   add_inspect(app, inspect_options);
@@ -197,6 +213,7 @@ int run(int argc, char** argv) {
   add_evaluate(app, evaluate_options);
   add_baseline(app, baseline_options);
   add_generate(app, generate_options, exit_code);
+  add_play(app, play_options);
   add_compare(app, compare_options);
   add_report(app, report_folder);
   return parse_words(app, "poph", argc, argv).value_or(exit_code);

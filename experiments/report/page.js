@@ -151,6 +151,17 @@ for (const button of document.querySelectorAll("input[name=split]")) {
 draw_all();
 window.addEventListener("resize", draw_all);
 
+// -- pieces: each is opened on the page of poph play, which is this machine's own, by a link. The piece stands behind the "#", which is sent nowhere.
+for (const midi of document.querySelectorAll(".player a[download$='.mid']")) {
+  const link = document.createElement("a");
+  link.href = "http://127.0.0.1:7674/open#" + midi.href.split(",")[1];
+  link.target = "_blank";
+  link.rel = "noopener";
+  link.title = "while the command poph play runs on this machine, and its page is open in this browser";
+  link.textContent = "Play with it";
+  midi.after(link);
+}
+
 // -- pieces: a line runs along the picture while its sound plays, and one plays at a time
 for (const audio of document.querySelectorAll("audio")) {
   const piece = audio.closest(".piece"), head = piece.querySelector(".playhead"), roll = piece.querySelector(".roll");

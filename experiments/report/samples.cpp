@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "data/files/base64.h"
 #include "data/files/file.h"
 #include "data/files/text.h"
 #include "data/measures/tonality.h"
@@ -24,19 +25,6 @@ namespace fs = std::filesystem;
 
 // Bytes of the page for pictures and MIDI, and for sound.
 constexpr size_t picture_budget = 10'000'000, sound_budget = 16'000'000;
-
-std::string base64(std::string_view bytes) {
-  constexpr const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    const size_t left = std::min<size_t>(3, bytes.size() - i);
-    uint32_t group = 0;
-    for (size_t k = 0; k < 3; ++k) group = group << 8 | (k < left ? static_cast<uint8_t>(bytes[i + k]) : 0);
-    for (size_t k = 0; k < 4; ++k) text += k <= left ? digits[group >> (18 - 6 * k) & 63] : '=';
-  }
-  return text;
-}
 
 std::string data_uri(const char* type, std::string_view bytes) {
   return joined("data:", type, ";base64,", base64(bytes));

@@ -75,13 +75,16 @@ class Browser:
             else:
                 return answer["result"]
 
-    def open(self, path, width=1280, height=900, dark=False, scripts=True):
+    def open(self, path, **options):
         """Loads a file; from then on self.events has what happened in it."""
+        self.visit(path.absolute().as_uri(), **options)
+
+    def visit(self, address, width=1280, height=900, dark=False, scripts=True):
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
         self.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
         self.ask("Emulation.setScriptExecutionDisabled", value=not scripts)
         self.events.clear()
-        self.ask("Page.navigate", url=path.absolute().as_uri())
+        self.ask("Page.navigate", url=address)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self.message())
 

@@ -1,5 +1,6 @@
 """Command lines: every option of both programs with every kind of odd value, and lines that people have written."""
 import re
+import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -58,10 +59,22 @@ class Walk(Trained):
             for command in whole.commands:
                 yield Called(program, [command], self.call(program, command, "--help")[1])
 
+    def called(self, called, *words, **options):
+        """What `call` returns. `poph play` goes on until it is asked to stop, which it is once it has begun."""
+        if called.words != ["play"]:
+            return self.call(called.program, *called.words, *words, **options)
+        options["environment"] = {**options.get("environment", {}), "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+        with self.start(called.program, *called.words, *words, **options) as process:
+            line = process.stdout.readline()
+            if line.startswith(b"open http"):
+                process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=120)
+        return process.returncode, (line + out).decode(), err.decode()
+
     def line_that_works(self, called):
         """What the required positional may be: the first of these that the program takes."""
         for path in (self.folder / "tiny.toml", self.folder / "runs/x", self.folder / "music"):
-            if self.call(called.program, *called.words, path, cwd=self.scratch("first"))[0] == 0:
+            if self.called(called, path, cwd=self.scratch("first"))[0] == 0:
                 return [path]
         self.fail("%s takes neither an experiment nor a run nor music: add what it takes" % called.name())
 
@@ -94,7 +107,7 @@ class Walk(Trained):
         called, option, kind, value, words = case
         folder = self.scratch(called.name() + option)
         try:
-            code, out, err = self.call(called.program, *called.words, *words, cwd=folder, environment={"POPH_RUNS": str(folder / "runs")})
+            code, out, err = self.called(called, *words, cwd=folder, environment={"POPH_RUNS": str(folder / "runs")})
         except subprocess.TimeoutExpired:
             return "takes more than two minutes"
         if code not in (0, 1, USAGE):

@@ -1,4 +1,5 @@
 """The report of runs: what the page and the tables say, and how the page does in a browser."""
+import base64
 import csv
 import json
 import re
@@ -124,6 +125,16 @@ class Page(Reported):
             page.run("nothing.there")
         page.run("console.error('seen'); new Image().src = 'http://localhost:9/'; 0")
         self.assertTrue(page.complaints())
+
+    def test_pieces_open_on_the_page_of_poph_play(self):
+        page = self.opened()
+        links = page.run("""[...document.querySelectorAll(".player a[href^='http://127.0.0.1:7674/open#']")].map(one => [one.href.split('#')[1],
+            one.previousElementSibling.href.split(',')[1]])""")
+        self.assertEqual(len(links), page.run("document.querySelectorAll(\".player a[download$='.mid']\").length"))
+        self.assertTrue(links)
+        for sent, kept in links:
+            self.assertEqual(sent, kept)
+            self.assertTrue(base64.b64decode(sent).startswith(b"MThd"))
 
     def test_tables_sort_by_click_and_by_key(self):
         page = self.opened()

@@ -117,6 +117,62 @@ BOOST_AUTO_TEST_CASE(what_fixes_nothing_composes_as_without_it) {
 }
 
 // Bars in which nothing is weighed say nothing of how many particles are needed.
+BOOST_AUTO_TEST_CASE(who_looks_on_sees_the_piece_and_changes_no_bit) {
+  for (const TinyModel& tiny : tiny_models()) {
+    if (tiny.name != "lstm_lstm" && tiny.name != "play only" && tiny.name != "match") continue;
+    Biaxial lively = lively_model(tiny.settings);
+    const Biaxial model = in_float(lively);
+    const int64_t notes = tiny.settings.notes;
+    const Constraint constraint = some_constraint(notes);
+    Roll prime(tiny.settings.lowest_note, notes);
+    prime.append(std::vector<Cell>(3 * notes, 70));
+    for (const int64_t particles : {1, 6}) BOOST_TEST_CONTEXT(tiny.name << ", " << particles << " particles") {
+        ComposeSettings settings{.pieces = 2,
+                                 .steps = 24,
+                                 .temperature = 0.4,
+                                 .prime = &prime,
+                                 .constraint = particles > 1 ? &constraint : nullptr,
+                                 .particles = particles};
+        const std::vector<Roll> alone = compose(model, settings);
+        std::vector<ComposedStep> seen;
+        std::vector<std::vector<SoundingNote>> settled;
+        int64_t calls = 0, shrunk = 0;
+        const auto same = [](const SoundingNote& a, const SoundingNote& b) {
+          return a.note == b.note && a.cell == b.cell;
+        };
+        settings.watcher = [&](const PieceSoFar& piece) {
+          ++calls;
+          BOOST_TEST((piece.changed <= std::ssize(seen) && piece.settled <= piece.steps));
+          shrunk += piece.changed < std::ssize(seen);
+          seen.resize(piece.changed);
+          seen.insert(seen.end(), piece.fresh.begin(), piece.fresh.end());
+          BOOST_TEST(std::ssize(seen) == piece.steps);
+          BOOST_TEST((particles > 1 || piece.settled == piece.steps));
+          for (size_t s = 0; s < settled.size(); ++s)  // what was settled stays
+            BOOST_TEST(
+                std::equal(settled[s].begin(), settled[s].end(), seen[s].notes.begin(), seen[s].notes.end(), same));
+          settled.clear();
+          for (int64_t s = 0; s < piece.settled; ++s) settled.push_back(seen[s].notes);
+        };
+        BOOST_TEST((compose(model, settings) == alone));
+        BOOST_TEST(calls == 25);
+        BOOST_TEST((shrunk > 0) == (particles > 1));
+        BOOST_TEST(std::ssize(settled) == 24);
+        for (int64_t s = 0; s < 24; ++s) {
+          std::vector<Cell> shown(notes, 0), row(notes);
+          for (const SoundingNote& note : seen[s].notes) {
+            shown[note.note] = note.cell;
+            BOOST_TEST((note.probability > 0 && note.probability <= 1));
+            BOOST_TEST(note.given == (particles > 1 && constraint.at(s, note.note).play == Play::sounds));
+          }
+          alone[0].row(s, row);
+          BOOST_TEST(shown == row, boost::test_tools::per_element());
+          BOOST_TEST(seen[s].log_probability < 0);
+        }
+      }
+  }
+}
+
 BOOST_AUTO_TEST_CASE(thin_bars_are_those_in_which_something_is_weighed) {
   const Biaxial model = lively_model(tiny_models()[0].settings);
   const int64_t notes = model.settings.notes;

@@ -13,6 +13,7 @@
 #include "data/music/notes.h"
 #include "data/music/roll.h"
 #include "experiments/config/config.h"
+#include "experiments/play/request.h"
 #include "experiments/sweep/sweep.h"
 #include "nn/safetensors.h"
 #include "tensor/device.h"
@@ -159,6 +160,23 @@ void midi_files() {
 void chords(const char* name, const std::string& text) {
   const Bytes bytes(text.begin(), text.end());
   measure(name, text.size(), {16384, 150, 0.05, 1e-6}, [&] { parse_chords(bytes, {.lowest_note = 0, .notes = 128}); });
+}
+
+// experiments/play/request.h
+void requests() {
+  const auto request = [](const char* name, const std::string& text) {
+    measure(name, text.size(), {3 << 20, 60, 0.05, 1e-6}, [&] { drawn_roll(parse_play_request(text), 0, 128); });
+  };
+  request("play: empty notes", "{\"notes\":[[]" + many(std::string(",[]"), 340000) + "]}");
+  request("play: one note of half a million numbers", "{\"notes\":[[1" + many(std::string(",1"), 500000) + "]]}");
+  request("play: as many notes as may be",
+          "{\"notes\":[[0,0,8192,1]" + many(std::string(",[0,0,8192,1]"), 16383) + "]}");
+  request("play: as much sound as may be", "{\"notes\":[[0,0,8192,1]" + many(std::string(",[0,0,8192,1]"), 127) + "]}");
+  request("play: a key of a million letters", "{\"" + std::string(1000000, 'a') + "\":[]}");
+  request("play: a text of half a million escapes", "{\"scale\":\"" + many(std::string("\\n"), 500000) + "\"}");
+  request("play: nested a million deep", std::string(1000000, '['));
+  request("play: nested a hundred thousand deep in objects", many(std::string("{\"notes\":"), 100000));
+  request("play: too large", std::string(2000000, ' '));
 }
 
 // data/music/chords.h
@@ -327,6 +345,7 @@ int main() {
   const Folder folder;
   midi_files();
   chord_files();
+  requests();
   safetensors_files(folder);
   experiment_files(folder);
   if (failures) std::printf("%d bounds broken\n", failures);

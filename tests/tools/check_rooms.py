@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOMS = ["tensor/cpu", "tensor", "autograd", "data/files", "data/music", "data/reading", "data/measures", "data", "nn/blocks", "nn"] + \
-    ["experiments/" + room for room in ("config", "media", "workspace", "train", "compose", "report", "run", "sweep", "programs")]
+    ["experiments/" + room for room in ("config", "media", "workspace", "train", "compose", "report", "play", "run", "sweep", "programs")]
 NARROWER = {  # the rooms of this list that a room may include, where that is less than all above it
     "data/files": {"tensor"},
     "data/music": {"tensor", "data/files"},
@@ -24,11 +24,13 @@ NARROWER = {  # the rooms of this list that a room may include, where that is le
     "experiments/media": {"tensor", "data/files", "data/music", "data"},
     "experiments/report": {"tensor", "data/files", "data/music", "data/measures", "data", "nn", "experiments/config", "experiments/media",
                            "experiments/workspace"},
+    "experiments/play": {"tensor", "data/files", "data/music", "data/reading", "data/measures", "data", "nn", "experiments/config",
+                         "experiments/media", "experiments/workspace", "experiments/compose"},
 }
 # The formulas that the C++ compiler's own kernels share with the .cu files lie in tensor/, so these two read each other.
 BOTH_WAYS = {("tensor/cpu", "tensor"), ("tensor", "tensor/cpu"), ("nn/blocks", "nn"), ("nn", "nn/blocks")}
 ONLY_FROM = {"tensor/cpu": {"tensor", "tensor/cpu"}}
-ONE_ROOM = {"toml++/": "experiments/config", "archive.h": "data/reading", "archive_entry.h": "data/reading", "CLI/": "experiments/programs",
+ONE_ROOM = {"toml++/": "experiments/config", "archive.h": "data/reading", "archive_entry.h": "data/reading", "CLI/": "experiments/programs", "httplib.h": "experiments/play",
             "thrust/": "tensor", "cublas_v2.h": "tensor"}
 MAX_FILES, MAX_LINES, MAX_COLUMNS = 35, 400, 120
 
