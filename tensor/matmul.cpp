@@ -2,6 +2,7 @@
 #include <omp.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <mutex>
 #include <vector>
 
@@ -11,6 +12,12 @@
 
 // Matrix products: cuBLAS on the GPU, OpenBLAS and our own kernels (cpu/) on the CPU. The CPU's products are cut at
 // fixed bounds and each call of BLAS runs on one thread, so that the number of threads does not change a bit.
+// OpenBLAS's own, for the buffers of its products. Weak: a build of it may keep them to itself.
+extern "C" {
+__attribute__((weak)) void* blas_memory_alloc(int where);
+__attribute__((weak)) void blas_memory_free(void* buffer);
+}
+
 namespace poph {
 namespace {
 
@@ -145,6 +152,11 @@ void require_work_memory() {
     throw OutOfMemory(joined("out of memory: found less address space than the ", bytes >> 20, " MB that ", threads,
                              " threads may need for products of matrices (ulimit -v?)"));
   munmap(room, bytes);
+  // A product that finds no memory for a buffer looks for it for ever. OpenBLAS keeps the buffers that it once had.
+  if (!blas_memory_alloc || !blas_memory_free) return;
+  std::vector<void*> buffers(std::min<size_t>(threads, 64));
+  for (void*& one : buffers) one = blas_memory_alloc(0);
+  for (void* one : buffers) blas_memory_free(one);
 }
 
 std::string blas_name() { return joined(openblas_get_config(), " ", openblas_get_corename()); }
