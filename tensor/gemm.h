@@ -23,8 +23,8 @@ void gemm_batched(Device device, Batched batch, bool transpose_a, bool transpose
 // The library that multiplies on the CPU: OpenBLAS's version and the kernels it picked.
 std::string blas_name();
 
-// Takes the work buffers of that library for as many threads as OpenMP starts with. Error where there is no address space
-// for them: OpenBLAS would wait for it for ever, in the middle of a run. To be called when a program starts.
+// Takes the work buffers of that library for as many threads as OpenMP starts with. Error where there is no address
+// space for them: OpenBLAS would wait for it for ever, in the middle of a run. To be called when a program starts.
 void require_work_memory();
 
 }  // namespace poph

@@ -190,7 +190,7 @@ class Faults:
             elif "error while loading shared libraries" in session.err or session.code == 127:
                 self.done["memory: too little to start"] += 1
             else:
-                one_line(session, "out of memory|Cannot allocate memory|Resource temporarily unavailable")
+                one_line(session, "out of memory|Cannot allocate memory|Resource temporarily unavailable|of memory, and .* are free")
                 self.done["memory: refused"] += 1
             if (self.folder / "memory/x").exists():
                 self.go_on("memory", words=words, expected=outcome(self.folder / "memory enough/x"))
