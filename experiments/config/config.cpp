@@ -317,6 +317,14 @@ std::vector<std::string> Config::paths_of(const std::vector<std::string>& source
   return paths;
 }
 
+std::vector<std::string> Config::music_paths() const {
+  if (data.styles.empty()) return source_paths();
+  std::vector<std::string> all;
+  for (const Style& style : data.styles)
+    for (const std::string& path : paths_of(style.source)) all.push_back(path);
+  return all;
+}
+
 namespace {
 
 // What was so before there was a key for it.

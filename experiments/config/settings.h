@@ -115,6 +115,8 @@ struct Config {
   // data.source, or a style's sources, with "bundled" replaced by its folder
   std::vector<std::string> source_paths() const { return paths_of(data.source); }
   std::vector<std::string> paths_of(const std::vector<std::string>& sources) const;
+  std::vector<std::string> music_paths()
+      const;  // of all styles, or else of data.source, which styles take the place of
 };
 
 }  // namespace poph

@@ -1,5 +1,8 @@
 #include "experiments/play/known_music.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <filesystem>
 
@@ -11,9 +14,7 @@ namespace poph {
 Copied KnownMusic::copied(const Roll& piece) {
   if (!corpus_) {
     Config config = config_;
-    std::vector<std::string> sources = config.source_paths();
-    for (const Style& style : config.data.styles)
-      for (const std::string& path : config.paths_of(style.source)) sources.push_back(path);
+    const std::vector<std::string> sources = config.music_paths();
     const bool own = !sources.empty() && std::all_of(sources.begin(), sources.end(), [](const std::string& path) {
       std::error_code ignored;
       return std::filesystem::exists(path, ignored);
@@ -23,7 +24,8 @@ Copied KnownMusic::copied(const Roll& piece) {
       config.data.source = {bundled_corpus()};
     }
     corpus_ = load_corpus(corpus_settings(config, 0));
-    name_ = own ? "the pieces that the model learnt from" : "the bundled pieces";
+    const bool bundled = !own || sources == std::vector{bundled_corpus()};
+    name_ = bundled ? "the bundled pieces" : fmt::format("the pieces in {}", fmt::join(sources, ", "));
     if (!own) std::move(corpus_->valid.begin(), corpus_->valid.end(), std::back_inserter(corpus_->train));
   }
   const int64_t bar = bar_steps(config_.generate_meter(), config_.data.steps_per_quarter);

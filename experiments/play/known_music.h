@@ -5,8 +5,8 @@
 #include "data/measures/copies.h"
 #include "experiments/config/config.h"
 
-// The music that a composed piece is compared with, for what it copies: the pieces that the model learnt from where
-// they are there, or else the bundled ones.
+// The music that a composed piece is compared with, for what it copies: what lies where the model's own music lay, or
+// else the bundled pieces. A checkpoint does not know whether that is still the same, so the name says what was read.
 namespace poph {
 
 class KnownMusic {

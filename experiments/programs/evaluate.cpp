@@ -71,6 +71,9 @@ void keep_listed(const std::string& list, Chosen& chosen) {
 Chosen choose_pieces(const EvaluateOptions& options, const Config& config, Progress& progress) {
   CorpusSettings settings = corpus_settings(config, options.threads);
   settings.watch = [&](const ReadingProgress& reading) { progress.live(reading_text(reading)); };
+  // Other music need not have names by which it could be split, where all of it is scored.
+  if (!options.data.empty() && options.split == "all" && settings.split == Split::first_hex_digit)
+    settings.split = Split::none;
   const Corpus corpus = load_corpus(settings);
   for (const std::string& line : left_out_lines(corpus, config.data)) progress.line(line);
   Chosen chosen{options.split, {}, corpus.train, "", left_out_json(corpus)};
@@ -101,10 +104,7 @@ Chosen choose_pieces(const EvaluateOptions& options, const Config& config, Progr
 // Models are one mixture where they read the same music and, of their own data, hold out the same pieces.
 void require_same_data(const std::vector<OpenedModel>& models, bool own_data) {
   const Config& first = models[0].config;
-  std::vector<std::string> sources;
-  for (const Style& style : first.data.styles)
-    for (const std::string& path : first.paths_of(style.source)) sources.push_back(path);
-  if (sources.empty()) sources = first.source_paths();
+  const std::vector<std::string> sources = first.music_paths();
   const bool own_split = own_data && !std::all_of(sources.begin(), sources.end(), is_chord_name);
   std::vector<std::string> keys = {"data.lowest_note", "data.notes",   "data.steps_per_quarter",
                                    "data.percussion",  "data.sustain", "data.quantize",

@@ -155,7 +155,7 @@ void add_generate(CLI::App& app, GenerateOptions& options, int& exit_code) {
   add_flag(command, "--keep-prime", options.keep_prime, "let the pieces begin with it");
   add_path(command, "--out", options.out, "folder for the MIDI files: piece_1.mid, or behind those that are there");
   add_flag(command, "--copies", options.copies,
-           "say what each piece copies of the music that the model learnt from, or else of the bundled pieces");
+           "say what each piece copies of the music at the model's data.source, or else of the bundled pieces");
   add_flag(command, "--force", options.force, "begin with piece_1.mid, and overwrite what is there");
   add_device(command, options.device);
   add_threads(command, options.threads);

@@ -164,6 +164,7 @@ class Archives(Case):
         self.run_ok("x.toml", "name=hex", "data.source=hex.zip", "data.split=first_hex_digit", "train.epochs=1")
         self.assertEqual(self.poph_json("evaluate", "runs/hex")["split"], "test")
         self.write("named/waltz.mid", melody(50, 9))
+        self.assertEqual(self.poph_json("evaluate", "runs/hex", "--data", "named", "--split", "all")["pieces"], 1)
         self.refused(RUN, "x.toml", "data.split=first_hex_digit", "data.source=['hex.zip', 'named']",
                      message=r'data.split = "first_hex_digit": found the file waltz.mid, expected names that begin with a hexadecimal digit')
 
